@@ -1,0 +1,123 @@
+// The znodes themselves behind one narrow interface: the tree's rules know nodes only as references (small
+// integers), so that their layout can change without touching a rule. The store knows no ACL semantics, no
+// versions' meaning and no sessions: it keeps fields.
+
+/** A znode's reference: an index that stays valid until the znode is removed, and may be reused after. */
+export type NodeRef = number
+
+/** "No such znode". */
+export const NONE = -1
+
+/** What kind of owner a znode has; `owner` holds the session id (ephemeral) or the TTL in ms (ttl), else 0. */
+export const NodeKind = { persistent: 0, ephemeral: 1, container: 2, ttl: 3 } as const
+
+/** Flag bits that the layers above keep on a znode (8 are available). */
+export const NodeFlag = {
+  /** Changed since the last checkpoint began. */
+  dirty: 1,
+  /** Belongs to the checkpoint being written and is not encoded yet: encode before it changes. */
+  pending: 2,
+  /** The cached digest is not part of the running sum any more. */
+  stale: 4,
+  /** In the checkpoint on disk (or in the one being written), so that its removal must be written there. */
+  stored: 8,
+} as const
+
+/**
+ * Flat storage of znodes. Paths and names are UTF-8 bytes in place: `buf[start, end)`.
+ * All getters and setters take a reference of a live znode; anything else is a bug (checked by `check`).
+ */
+export interface Store {
+  /** The root znode `/`; exists from the start and can not be removed. Its name is empty. */
+  readonly root: NodeRef
+  /** Number of znodes including the root. */
+  readonly count: number
+  /** Sum of the data lengths of all znodes, bytes. */
+  readonly dataBytes: number
+  /** Sum over all znodes of the length of their full path in UTF-8 bytes ('/' = 1). */
+  readonly pathBytes: number
+
+  /**
+   * Finds a znode by its absolute path. '/' is the root; anything that is not exactly the path of a znode gives NONE:
+   * no leading slash, a trailing or double slash, the empty string.
+   */
+  find(buf: Uint8Array, start: number, end: number): NodeRef
+  /** The same for a JavaScript string. */
+  findPath(path: string): NodeRef
+  /** Finds a child by its name. */
+  findChild(parent: NodeRef, buf: Uint8Array, start: number, end: number): NodeRef
+  /**
+   * Adds a znode as child of `parent`; the caller has checked that the name is free and has no slash.
+   * All fields start at zero, data null, kind persistent.
+   */
+  create(parent: NodeRef, buf: Uint8Array, start: number, end: number): NodeRef
+  /** Removes a znode without children and frees its space. */
+  remove(node: NodeRef): void
+
+  /** The parent, or NONE for the root. */
+  parent(node: NodeRef): NodeRef
+  /** The first child or NONE; the order of children is unspecified but stable while none is added or removed. */
+  firstChild(node: NodeRef): NodeRef
+  /** The next sibling or NONE. */
+  nextSibling(node: NodeRef): NodeRef
+  numChildren(node: NodeRef): number
+  /** Length of the name in bytes. */
+  nameLength(node: NodeRef): number
+  /** Copies the name's bytes to `target` at `offset`; returns the offset behind them. `target` must have room. */
+  copyName(node: NodeRef, target: Uint8Array, offset: number): number
+  /** The full path as a string. */
+  path(node: NodeRef): string
+  /** Length of the full path in bytes. */
+  pathLength(node: NodeRef): number
+  /** Copies the full path's bytes to `target` at `offset`; returns the offset behind them. */
+  copyPath(node: NodeRef, target: Uint8Array, offset: number): number
+
+  /** Length of the data in bytes, -1 for null. */
+  dataLength(node: NodeRef): number
+  /** Copies the data to `target` at `offset`; returns the offset behind it (the same offset for null). */
+  copyData(node: NodeRef, target: Uint8Array, offset: number): number
+  /** Replaces the data with a copy of `buf[start, end)`. */
+  setData(node: NodeRef, buf: Uint8Array, start: number, end: number): void
+  /** Makes the data null. */
+  clearData(node: NodeRef): void
+
+  czxid(node: NodeRef): number
+  setCzxid(node: NodeRef, zxid: number): void
+  mzxid(node: NodeRef): number
+  setMzxid(node: NodeRef, zxid: number): void
+  pzxid(node: NodeRef): number
+  setPzxid(node: NodeRef, zxid: number): void
+  ctime(node: NodeRef): number
+  setCtime(node: NodeRef, timeMs: number): void
+  mtime(node: NodeRef): number
+  setMtime(node: NodeRef, timeMs: number): void
+  /** Session id or TTL, see NodeKind. An integer below 2^53. */
+  owner(node: NodeRef): number
+  setOwner(node: NodeRef, owner: number): void
+  /** Signed 32 bit. */
+  version(node: NodeRef): number
+  setVersion(node: NodeRef, version: number): void
+  /** Signed 32 bit; the stored form (number of child creations, semantics rule 7). */
+  cversion(node: NodeRef): number
+  setCversion(node: NodeRef, cversion: number): void
+  /** Signed 32 bit. */
+  aversion(node: NodeRef): number
+  setAversion(node: NodeRef, aversion: number): void
+  /** One of NodeKind. */
+  kind(node: NodeRef): number
+  setKind(node: NodeRef, kind: number): void
+  /** Index into the table of ACLs, unsigned 32 bit. */
+  acl(node: NodeRef): number
+  setAcl(node: NodeRef, acl: number): void
+  /** Unsigned 32 bit, kept for the running tree digest. */
+  digest(node: NodeRef): number
+  setDigest(node: NodeRef, digest: number): void
+  /** Bits of NodeFlag. */
+  flags(node: NodeRef): number
+  setFlags(node: NodeRef, flags: number): void
+
+  /** Off-heap bytes that the store holds (reserved, not only used), for metrics. */
+  readonly reservedBytes: number
+  /** Walks everything and throws `InvariantError` where the structure is inconsistent. For tests; O(n). */
+  check(): void
+}
