@@ -27,11 +27,11 @@ export function readMembership(loading: Loading, dataDir: string): Membership {
   const standaloneEnabled = settings.flag('standaloneEnabled', true)
   const dynamicConfigFile = settings.text('dynamicConfigFile', 'the path of a file')
   const { entries, version } = memberEntries(loading, dynamicConfigFile)
-  const before = problems.lines.length
+  const before = problems.list.length
   const servers = readServers(entries, problems)
   const groups = readGroups(entries, problems)
   const weights = readWeights(entries, problems)
-  const readable = problems.lines.length === before
+  const readable = problems.list.length === before
 
   const voters = servers.filter((server) => !server.observer)
   const place = flags.file ?? '--server'
@@ -213,7 +213,7 @@ function checkId(
   const ids = oneOfText(servers.map((server) => String(server.id)))
   const path = myIdFile(dataDir)
   if (id === undefined) {
-    if (problems.lines.some((line) => line.startsWith(path) || line.startsWith('--id'))) return
+    if (problems.list.some(({ where }) => where.startsWith(path) || where === '--id')) return
     problems.add(
       path,
       `is missing: expected a file with the id of this server (${ids}) in it, or the flag --id`,

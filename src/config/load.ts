@@ -4,7 +4,7 @@
 import { listIgnored, rejectUnsupported } from './compat.ts'
 import { type Membership, readMembership } from './ensemble.ts'
 import { anyAddress, isHost } from './members.ts'
-import { createProblems, createSettings, type Problems, type Settings } from './settings.ts'
+import { createProblems, createSettings, describeProblems, type Problems, type Settings } from './settings.ts'
 import { type Loading, readEntries, readText } from './source.ts'
 import { readTls } from './tls.ts'
 import { type Config, ConfigError, type Env, type Flags, type ServerSpec } from './types.ts'
@@ -38,12 +38,12 @@ export function loadConfig(flags: Flags, env: Env): Config {
 
   const loading: Loading = { flags, env, settings, problems, warnings }
   const config = readConfig(loading, text)
-  if (problems.lines.length > 0) throw failure(problems)
+  if (problems.list.length > 0) throw failure(problems)
   return config
 }
 
 function failure(problems: Problems): ConfigError {
-  return new ConfigError(problems.lines.join('\n'))
+  return new ConfigError(describeProblems(problems))
 }
 
 function readConfig(loading: Loading, text: string): Config {

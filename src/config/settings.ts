@@ -10,9 +10,18 @@ export type Entry = {
   readonly where: string
 }
 
-/** Everything found wrong, in the order found. */
+const maxInt = 2 ** 31 - 1
+
+export type Problem = {
+  /** `zoo.cfg:3`, `zoo.cfg` or `--client-port`. */
+  readonly where: string
+  readonly text: string
+}
+
+/** Everything found wrong. */
 export type Problems = {
-  readonly lines: readonly string[]
+  /** In the order found. */
+  readonly list: readonly Problem[]
   /** A problem that is not about one entry. */
   add(where: string, text: string): void
   invalid(entry: Entry, expected: string): void
@@ -20,16 +29,29 @@ export type Problems = {
 }
 
 export function createProblems(): Problems {
-  const lines: string[] = []
+  const list: Problem[] = []
   const add = (where: string, text: string) => {
-    lines.push(`${where}: ${text}`)
+    list.push({ where, text })
   }
   return {
-    lines,
+    list,
     add,
     invalid: (entry, expected) => add(entry.where, `${show(entry)} is not valid: expected ${expected}`),
     unsupported: (entry, what) => add(entry.where, `${show(entry)} is not supported: ${what}`),
   }
+}
+
+/** The problems as text, a line each; those of one file by line number, what concerns the whole file after them. */
+export function describeProblems(problems: Problems): string {
+  const files = [...new Set(problems.list.map(({ where }) => placeOf(where).file))]
+  const placed = problems.list.map((problem) => ({ problem, ...placeOf(problem.where) }))
+  placed.sort((a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line)
+  return placed.map(({ problem }) => `${problem.where}: ${problem.text}`).join('\n')
+}
+
+function placeOf(where: string): { file: string; line: number } {
+  const match = /^(.*):(\d+)$/.exec(where)
+  return { file: match?.[1] ?? where, line: Number(match?.[2] ?? maxInt) }
 }
 
 const secretKeys = /password$|superdigest$/i
@@ -57,8 +79,6 @@ export type IntRange = {
   /** `milliseconds`: for the message. */
   readonly unit?: string
 }
-
-const maxInt = 2 ** 31 - 1
 
 /** Typed getters; each records a problem and answers with the default when the value is not valid. */
 export type Settings = {
