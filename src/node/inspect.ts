@@ -1,45 +1,25 @@
 // What operators can see of a running server: one plain object, filled by the node on demand, read by the
 // four-letter words, the admin commands and metrics. Computed when asked; nothing here costs the request path.
+import type { ConnectionStatsSnapshot, StatsSnapshot } from '../server/stats.ts'
 
-/** Latencies in ms or other samples: count, sum, extremes and quantiles over a recent window. */
-export type Summary = {
-  readonly count: number
-  readonly sum: number
-  readonly min: number
-  readonly max: number
-  readonly p50: number
-  readonly p95: number
-  readonly p99: number
-  readonly p999: number
-}
+export type { Summary } from '../server/stats.ts'
 
-/** One client connection. */
-export type ConnectionInfo = {
+/** One client connection: its counters (`ConnectionStats.snapshot()`) and what else there is to know. */
+export type ConnectionInfo = ConnectionStatsSnapshot & {
   readonly remoteAddress: string
   readonly remotePort: number
   readonly secure: boolean
   /** 0 before the handshake is done. */
   readonly sessionId: number
   readonly timeoutMs: number
-  /** epoch ms */
-  readonly establishedAt: number
+  /** epoch ms, rounded up to the tick: when the server gives the connection up if nothing more comes. */
+  readonly expiresAt: number
   /** Requests received and not answered yet. */
   readonly outstanding: number
-  readonly received: number
-  readonly sent: number
-  /** Short name of the last operation (`PING`, `GETD`, …), `NA` before any. */
-  readonly lastOperation: string
-  /** xid of the last request. */
-  readonly lastXid: number
-  /** zxid of the last reply. */
-  readonly lastZxid: number
-  /** Monotonic ms of the last reply. */
-  readonly lastResponseTime: number
-  readonly lastLatency: number
-  readonly minLatency: number
-  readonly avgLatency: number
-  readonly maxLatency: number
-  /** Whether reading is on (interest bit 1) and whether a write waits (bit 4), as ZooKeeper prints them. */
+  /**
+   * Whether reading is on (interest bit 1) and whether a write waits (bit 4), as ZooKeeper prints them. Both are
+   * false for the connection that asks with a four-letter word.
+   */
   readonly reading: boolean
   readonly writing: boolean
   /** scheme:id pairs. */
@@ -48,17 +28,40 @@ export type ConnectionInfo = {
 
 export type ServerState = 'standalone' | 'leader' | 'follower' | 'observer' | 'read-only' | 'looking'
 
-/** The cheap part: counters and gauges. */
-export type Inspection = {
+/** What only the leader of an ensemble knows. */
+export type LeadingInfo = {
+  /** Servers connected to it: followers, observers, and those still catching up. */
+  readonly learners: number
+  /** Followers that are up to date, this server not counted; of them those without a vote. */
+  readonly syncedFollowers: number
+  readonly syncedNonVotingFollowers: number
+  readonly syncedObservers: number
+  /** `sync` requests that wait for the quorum. */
+  readonly pendingSyncs: number
+  readonly uptimeMs: number
+}
+
+/** The cheap part: counters (`ServerStats.snapshot()`) and gauges. */
+export type Inspection = StatsSnapshot & {
+  /** `version()` and `builtAt()` of base/version. */
   readonly version: string
   readonly builtAt: string
-  /** False while looking for a leader, starting or stopping. */
+  /** False while looking for a leader, starting or stopping; true in read-only mode. */
   readonly serving: boolean
   readonly state: ServerState
   readonly readOnly: boolean
   /** As `zk_peer_state` prints it: `leading - broadcast`, … */
   readonly peerState: string
   readonly serverId: number
+  /** The leader's id as far as known. */
+  readonly leaderId: number | undefined
+  /** The ports really listened on; -1: none. */
+  readonly clientPort: number
+  readonly secureClientPort: number
+  /** Voting members of the current configuration; undefined when standalone. */
+  readonly quorumSize: number | undefined
+  /** Undefined unless this server leads an ensemble. */
+  readonly leading: LeadingInfo | undefined
   readonly lastZxid: number
   readonly epoch: number
   readonly znodes: number
@@ -70,34 +73,14 @@ export type Inspection = {
   readonly localSessions: number
   readonly connections: number
   readonly outstanding: number
-  readonly received: number
-  readonly sent: number
-  readonly minLatency: number
-  readonly avgLatency: number
-  readonly maxLatency: number
   readonly uptimeMs: number
-  readonly fsync: Summary
-  readonly readLatency: Summary
-  readonly updateLatency: Summary
-  readonly checkpointTime: Summary
-  readonly connectionRejected: number
-  readonly sessionsExpired: number
-  readonly commits: number
-  readonly proposals: number
-  /** bytes; -1 before any */
-  readonly lastProposalSize: number
-  readonly minProposalSize: number
-  readonly maxProposalSize: number
-  readonly throttledOps: number
-  readonly authFailed: number
-  readonly digestMismatches: number
   /** Tree digests at each 128th zxid, oldest first, as decimal text. */
   readonly digests: readonly { readonly zxid: number; readonly digest: string }[]
 }
 
 export type WatchSummary = { readonly connections: number; readonly paths: number; readonly watches: number }
 
-/** Everything the admin side may ask or do. */
+/** Everything the admin side may ask or do. All but `inspect` may cost as much as there is to list. */
 export interface Inspector {
   inspect(): Inspection
   connections(): ConnectionInfo[]
@@ -105,13 +88,23 @@ export interface Inspector {
   watchSummary(): WatchSummary
   watchesBySession(): Map<number, string[]>
   watchesByPath(): Map<string, number[]>
-  /** Expiry time (epoch ms, rounded to the tick) to session ids, of sessions this server tracks. */
+  /**
+   * Expiry time (epoch ms, rounded to the tick) to session ids, of the global sessions whose expiry this server
+   * decides (standalone, leader), and of its local sessions.
+   */
   sessionExpiry(): Map<number, number[]>
-  /** All sessions known: id to timeout in ms. */
+  localSessionExpiry(): Map<number, number[]>
+  /** All global sessions: id to timeout in ms. */
   sessions(): Map<number, number>
   ephemerals(): Map<number, string[]>
+  /** The current configuration as /zookeeper/config holds it: server lines and `version=`; empty when standalone. */
+  membership(): string
+  /** Bytes of files below dataDir and dataLogDir. */
   dataDirBytes(): number
   logDirBytes(): number
+  /** ZooKeeper's 64-bit trace mask: kept and given back, without an effect. 306 at start, as there. */
+  traceMask(): bigint
+  setTraceMask(mask: bigint): void
   resetServerStats(): void
   resetConnectionStats(): void
 }
