@@ -1,33 +1,63 @@
 // The ports through which the node uses its disk. The real ones are on LevelDB; tests and the simulator give others.
+// Nothing here knows what a transaction or a znode is.
 import type { Entry, Epochs } from '../zab/types.ts'
 
-/** The durable history of a server. */
+/**
+ * The durable history of a server.
+ *
+ * After a failed write the store is in a failed state: `append`, `saveEpochs`, `truncate`, `trim` reject with that same
+ * `StorageError` until `reopen` has succeeded, because what comes after a torn record would be lost at the next start.
+ */
 export interface LogStore {
   /** Epochs as read at open and as last saved. */
   readonly epochs: Epochs
   /** `last` of the newest entry; the checkpoint's zxid if the log was trimmed to nothing; 0 if there never was one. */
   readonly lastZxid: number
-  /** Appends entries in order. Resolves when they are durable (fsync). Calls may not overlap. Rejects with StorageError. */
+  /** Entries whose `last` is above this zxid are all there. Always the `last` of an entry (or a checkpoint's zxid). */
+  readonly trimmedTo: number
+  /** Why the store takes no writes; undefined while it works. */
+  readonly failure: StorageError | undefined
+  /**
+   * Appends entries in order. Resolves when they are durable (fsync). Calls may not overlap (asserted), and the first
+   * entry's `prev` must be `lastZxid` (asserted). `bytes` must not change before it settles. Rejects with StorageError;
+   * the entries may then be there, or a first part of them, which is known after `reopen`.
+   */
   append(entries: readonly Entry[]): Promise<void>
-  /** Removes every entry whose `last` is above `zxid`; durable when it resolves. */
+  /** Removes every entry whose `last` is above `zxid`; durable when it resolves. `zxid` is not below `trimmedTo` (asserted). */
   truncate(zxid: number): Promise<void>
   /** Durable when it resolves. */
   saveEpochs(epochs: Epochs): Promise<void>
-  /** All entries with `last` > `after`, in order; verifies checksum and contiguity, throws StorageError at a hole. */
+  /**
+   * All entries with `last` > `after`, in order, as they are at the call; entries appended later are not seen.
+   * Verifies checksum and contiguity, throws StorageError at a hole. `after` is not below `trimmedTo` (asserted).
+   */
   read(after: number): AsyncIterable<Entry>
-  /** Forgets entries with `last` <= `zxid`. Not durable by itself: they may come back after a crash. */
+  /**
+   * Forgets entries with `last` <= `zxid`. That they are forgotten is durable at once; the space is given back in the
+   * background, and it resolves when that is done. May run beside appends. `zxid` is not above the checkpoint's (asserted).
+   */
   trim(zxid: number): Promise<void>
-  /** Zxid from which `read` is complete: entries above it are all there. */
-  readonly trimmedTo: number
+  /**
+   * Takes the store out of its failed state: closes the database, opens it again (which drops a torn tail), checks that
+   * it can be written, reads `lastZxid` and `epochs` anew. Rejects with StorageError (full, io) while it can not be
+   * written; then it may be tried again. Does nothing if the store has not failed.
+   */
+  reopen(): Promise<void>
+  /** Waits for what is under way; the next open then insists on finding everything. */
   close(): Promise<void>
 }
 
-/** Where a checkpoint's changes go while it is being made. */
+/** Where a checkpoint's changes go while it is being made. Keys are 1 to 65535 bytes; both are copied at the call. */
 export interface CheckpointSink {
   put(key: Uint8Array, value: Uint8Array): void
   del(key: Uint8Array): void
   /** Bytes of keys and values given so far. */
   readonly bytes: number
+  /**
+   * Resolves when the sink has room: at once, but for a replacing sink, which writes as it goes and holds at most a few
+   * MiB if this is awaited between puts. Rejects with StorageError.
+   */
+  drained(): Promise<void>
 }
 
 /** What a checkpoint says of itself; stored in the same atomic batch as its changes. */
@@ -43,25 +73,62 @@ export type CheckpointMeta = {
   readonly state: unknown
 }
 
+/** A record of a checkpoint: key and value. */
+export type CheckpointRecord = readonly [key: Uint8Array, value: Uint8Array]
+
+/** A checkpoint as it was when the reader was opened, whatever is committed meanwhile. */
+export interface CheckpointReader {
+  readonly meta: CheckpointMeta
+  /** The next records in key order, some hundred KiB of them; empty at the end. Rejects with StorageError. */
+  next(): Promise<readonly CheckpointRecord[]>
+  close(): Promise<void>
+}
+
 /** The snapshot: a key-value image of the tree, exact at one zxid, changed by atomic batches. */
 export interface CheckpointStore {
   /** Of the newest complete checkpoint; undefined if there is none. */
   readonly meta: CheckpointMeta | undefined
+  /** Why the store takes no writes; undefined while it works. */
+  readonly failure: StorageError | undefined
   /** All records in key order, in big chunks: calls `each` per record with views that are valid during the call only. */
   load(
     each: (key: Uint8Array, value: Uint8Array) => void,
     progress?: (records: number) => void,
   ): Promise<void>
-  /** Opens a sink for the next checkpoint. One at a time. */
-  begin(): CheckpointSink
-  /** Writes everything the sink was given, and `meta`, atomically and durably. */
+  /** The present checkpoint for sending to another server; blocks no writer. There must be one (asserted). */
+  reader(): CheckpointReader
+  /**
+   * Opens a sink for the next checkpoint. One at a time (asserted). With `replace` the next checkpoint has only what this
+   * sink is given, and nothing of the present one, which stays complete until the commit. Throws the StorageError of a failed store.
+   */
+  begin(options?: { readonly replace?: boolean }): CheckpointSink
+  /** Writes everything the sink was given, and `meta`, atomically and durably. Rejects with StorageError; the sink is gone then. */
   commit(meta: CheckpointMeta): Promise<void>
   /** Drops what the sink was given. */
   abort(): void
+  /** As of LogStore; `meta` is read anew, for a commit that failed may have been written or not. An open sink is dropped. */
+  reopen(): Promise<void>
   close(): Promise<void>
 }
 
-/** What went wrong with the disk; `file` is named to the operator together with `remedy`. */
+/** Both stores of a server and what concerns them together. */
+export interface Storage {
+  readonly log: LogStore
+  readonly checkpoint: CheckpointStore
+  /**
+   * Commits the open sink (begun with `replace`) as a checkpoint that takes the place of the whole history: afterwards the
+   * log is empty with `lastZxid` = `trimmedTo` = `meta.zxid`. Checkpoint and log change together or, after a crash, not
+   * at all. For a snapshot that comes from the leader. Epochs stay as they are. No append may be under way.
+   */
+  install(meta: CheckpointMeta): Promise<void>
+  /** Bytes of the files of the checkpoint, those of a log in the same directory not counted. */
+  dataDirBytes(): Promise<number>
+  /** Bytes of the files of the log. */
+  logDirBytes(): Promise<number>
+  close(): Promise<void>
+}
+
+/** What went wrong with the disk; `path` is named to the operator together with `remedy`. */
 export type StorageErrorKind = 'locked' | 'corrupt' | 'full' | 'io' | 'format'
 
 /** Everything that storage throws. At start it ends the process with exit code 3. */

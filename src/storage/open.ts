@@ -1,0 +1,176 @@
+// Opens what a server keeps on disk: checks that the files are ours, opens both databases and holds them against each
+// other. It repairs nothing but an installed checkpoint whose log had not followed yet when the process ended.
+import { randomUUID } from 'node:crypto'
+import { resolve } from 'node:path'
+import { zabdVersion } from '../base/version.ts'
+import { formatZxid } from '../base/zxid.ts'
+import { LevelCheckpoint } from './checkpoint.ts'
+import { Database, type DbOptions } from './database.ts'
+import { storageError, toStorageError } from './errors.ts'
+import { bytesBelow, makeDirectory } from './files.ts'
+import { type Format, formatVersion, type Layout, layoutOf, readFormat, writeFormat } from './format.ts'
+import { LevelLog, type LogOptions } from './log.ts'
+import type { CheckpointMeta, LogStore, Storage } from './types.ts'
+
+/** What `openStorage` logs with; a pino logger is one. */
+export type StorageLogger = {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
+}
+
+/** A step of opening, told when it begins; opening a large log after a crash can take seconds. */
+export type OpenStep = { readonly step: 'checkpoint' | 'log' | 'install'; readonly path: string }
+
+export type OpenStorageOptions = {
+  /** ZooKeeper's dataDir; a directory `zabd` is made in it. */
+  readonly dataDir: string
+  /** ZooKeeper's dataLogDir, dataDir if it has none. */
+  readonly logDir: string
+  readonly logger?: StorageLogger
+  readonly onProgress?: (step: OpenStep) => void
+  /** false: the log is not synced (forceSync=no). Checkpoints and epochs always are. */
+  readonly sync?: boolean
+}
+
+// The log is written all the time and read at start: a buffer that makes few, larger files.
+const logDbOptions: DbOptions = { writeBufferSize: 16 << 20, cacheSize: 2 << 20, maxFileSize: 16 << 20 }
+// A checkpoint comes as one large batch now and then.
+const checkpointDbOptions: DbOptions = { writeBufferSize: 8 << 20, cacheSize: 4 << 20, maxFileSize: 8 << 20 }
+
+/**
+ * Opens the log and the checkpoint below `dataDir` and `logDir`, and creates them where there is nothing yet.
+ * Rejects with StorageError; then nothing is left open.
+ */
+export async function openStorage(options: OpenStorageOptions): Promise<Storage> {
+  const layout = layoutOf(resolve(options.dataDir), resolve(options.logDir))
+  const opened: { close(): Promise<void> }[] = []
+  try {
+    return await openAll(layout, options, opened)
+  } catch (error) {
+    for (const database of opened) await database.close()
+    throw toStorageError(error, layout.dataRoot, 'opening the data')
+  }
+}
+
+async function openAll(
+  layout: Layout,
+  { logger, onProgress, sync = true }: OpenStorageOptions,
+  opened: { close(): Promise<void> }[],
+): Promise<Storage> {
+  await makeDirectory(layout.dataRoot)
+  await makeDirectory(layout.logRoot)
+  const known = await readFormat(layout.formatFile)
+  const open = async (step: OpenStep['step'], path: string, dbOptions: DbOptions) => {
+    onProgress?.({ step, path })
+    const database = await Database.open(path, dbOptions, known === undefined)
+    opened.push(database)
+    return database
+  }
+  const checkpointDb = await open('checkpoint', layout.checkpointDir, checkpointDbOptions)
+  const logDb = await open('log', layout.logDir, logDbOptions)
+  let log: LevelLog | undefined
+  // Where appends are not synced: else a power failure could leave a log that ends below its checkpoint.
+  const beforeCommit = async () => await log?.flush()
+  const checkpoint = await LevelCheckpoint.open(checkpointDb, beforeCommit)
+  const dataId = known?.dataId ?? randomUUID()
+  const checkpointZxid = () => checkpoint.meta?.zxid ?? 0
+  const logOptions: LogOptions = { sync, dataId, markFile: layout.markFile, checkpointZxid }
+  if (known === undefined) {
+    await create(layout, checkpoint, logDb, logOptions)
+    logger?.info(
+      { dataDir: layout.dataRoot, logDir: layout.logRoot, dataId },
+      'created an empty data directory',
+    )
+  }
+  log = await LevelLog.open(logDb, logOptions)
+  await followInstall(log, checkpoint, layout, onProgress)
+  checkAgainstEachOther(log, checkpoint.meta, layout)
+  return storageOf(layout, log, checkpoint)
+}
+
+/** Makes both databases those of new data. The `format` file comes last: without it all of this is done again. */
+async function create(
+  layout: Layout,
+  checkpoint: LevelCheckpoint,
+  logDb: Database,
+  logOptions: LogOptions,
+): Promise<void> {
+  const remedy = `Restore the file ${layout.formatFile} from a backup, or remove what is in the directory.`
+  for (const [dir, used] of [
+    [layout.checkpointDir, checkpoint.meta !== undefined],
+    [layout.logDir, await LevelLog.hasHistory(logDb)],
+  ] as const) {
+    if (!used) continue
+    throw storageError(
+      'format',
+      dir,
+      `there is data here, but no file ${layout.formatFile}`,
+      undefined,
+      remedy,
+    )
+  }
+  await LevelLog.create(logDb, logOptions)
+  const format: Format = {
+    format: formatVersion,
+    created: new Date().toISOString(),
+    dataId: logOptions.dataId,
+    zabd: zabdVersion(),
+  }
+  await writeFormat(layout.formatFile, format)
+}
+
+/** Finishes an install that a crash interrupted between the commit of the checkpoint and the reset of the log. */
+async function followInstall(
+  log: LevelLog,
+  checkpoint: LevelCheckpoint,
+  layout: Layout,
+  onProgress: OpenStorageOptions['onProgress'],
+): Promise<void> {
+  const { meta, installs } = checkpoint
+  if (installs === log.installs) return
+  if (meta === undefined || installs !== log.installs + 1) {
+    throw storageError(
+      'corrupt',
+      layout.checkpointDir,
+      `the log follows checkpoint number ${log.installs} from a leader, but the one that is here has number ${installs}`,
+    )
+  }
+  onProgress?.({ step: 'install', path: layout.logDir })
+  await log.reset(meta.zxid, installs)
+}
+
+/** The log must reach from the checkpoint, or from the beginning, to at least the checkpoint. */
+function checkAgainstEachOther(log: LogStore, meta: CheckpointMeta | undefined, layout: Layout): void {
+  const zxid = meta?.zxid ?? 0
+  const checkpoint =
+    meta === undefined ? 'there is no checkpoint' : `the checkpoint is at ${formatZxid(zxid)}`
+  if (log.trimmedTo > zxid) {
+    const message = `the log begins after ${formatZxid(log.trimmedTo)}, but ${checkpoint}`
+    throw storageError('corrupt', layout.checkpointDir, message)
+  }
+  if (log.lastZxid < zxid) {
+    const message = `the log ends at ${formatZxid(log.lastZxid)}, but ${checkpoint}`
+    throw storageError('corrupt', layout.logDir, message)
+  }
+}
+
+function storageOf(layout: Layout, log: LevelLog, checkpoint: LevelCheckpoint): Storage {
+  return {
+    log,
+    checkpoint,
+    async install(meta) {
+      await checkpoint.install(meta)
+      await log.reset(meta.zxid, checkpoint.installs)
+    },
+    async dataDirBytes() {
+      return (await bytesBelow(layout.formatFile)) + (await bytesBelow(layout.checkpointDir))
+    },
+    async logDirBytes() {
+      return (await bytesBelow(layout.markFile)) + (await bytesBelow(layout.logDir))
+    },
+    async close() {
+      await checkpoint.close()
+      await log.close()
+    },
+  }
+}
