@@ -2,6 +2,7 @@
 // Lines are for people on a terminal and JSON everywhere else. It never filters or rewrites what callers log.
 import { createRequire } from 'node:module'
 import { type DestinationStream, type Logger, pino, stdTimeFunctions } from 'pino'
+import type { prettyFactory as PrettyFactory } from 'pino-pretty'
 
 export type { Logger } from 'pino'
 
@@ -27,17 +28,17 @@ export function createLogger(options: LoggerOptions): Logger {
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   }
-  if (!pretty) return pino(settings, options.destination ?? pino.destination({ dest: 1, sync: true }))
-  return pino(settings, prettyStream(options.destination))
+  const destination = options.destination ?? pino.destination({ dest: 1, sync: true })
+  return pino(settings, pretty ? prettyLines(destination, options.destination === undefined) : destination)
 }
 
-function prettyStream(destination: DestinationStream | undefined): DestinationStream {
-  const load = createRequire(import.meta.url)
-  const pretty = load('pino-pretty') as (options: object) => DestinationStream
-  return pretty({
-    sync: true,
-    colorize: destination === undefined && process.stdout.hasColors?.() === true,
+function prettyLines(destination: DestinationStream, onTerminal: boolean): DestinationStream {
+  const { prettyFactory } = createRequire(import.meta.url)('pino-pretty') as {
+    prettyFactory: typeof PrettyFactory
+  }
+  const format = prettyFactory({
+    colorize: onTerminal && process.stdout.hasColors?.() === true,
     translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l',
-    destination: destination ?? 1,
   })
+  return { write: (line) => destination.write(format(line)) }
 }
