@@ -242,14 +242,12 @@ test('start: a second signal ends the process at once', async () => {
 
 test('start: a signal while the server starts closes it as soon as it is there', async () => {
   const server = idleServer()
-  const loading = deferred<StartServer>()
   const { machine, events } = fakeMachine(server.startServer)
-  const listening = once(events, 'newListener')
-  const code = run(['start'], { ...machine, loadServer: () => loading.promise })
-  await listening
-  events.emit('SIGTERM')
-  loading.resolve(server.startServer)
-  assert.equal(await code, 0)
+  const loadServer = () => {
+    events.emit('SIGTERM')
+    return Promise.resolve(server.startServer)
+  }
+  assert.equal(await run(['start'], { ...machine, loadServer }), 0)
   assert.equal(server.seen.closed, 1)
 })
 
