@@ -34,6 +34,8 @@ export const Op = {
   createSession: -10,
   closeSession: -11,
   error: -1,
+  /** zabd's own: what the ensemble agrees on once (tree/tree.ts Settings). */
+  settings: -20,
 } as const
 
 /** Flags of the create family. */

@@ -1,0 +1,108 @@
+// Encodes jute into one growing buffer. Nothing is copied twice: replies of a turn are appended behind each other
+// and written to the socket as one piece.
+
+const high = 2 ** 32
+
+/** An output buffer with a cursor; grows by doubling. */
+export class Writer {
+  buf: Buffer
+  pos = 0
+  #view: DataView
+
+  constructor(size = 4096) {
+    this.buf = Buffer.allocUnsafeSlow(size)
+    this.#view = new DataView(this.buf.buffer, 0, this.buf.length)
+  }
+
+  /** Makes room for `bytes` more. */
+  ensure(bytes: number): void {
+    if (this.pos + bytes <= this.buf.length) return
+    let size = this.buf.length * 2
+    while (size < this.pos + bytes) size *= 2
+    const grown = Buffer.allocUnsafeSlow(size)
+    this.buf.copy(grown, 0, 0, this.pos)
+    this.buf = grown
+    this.#view = new DataView(grown.buffer, 0, size)
+  }
+
+  /** Forgets the content and keeps the room, unless it grew beyond `keep` bytes. */
+  clear(keep = 1 << 20): void {
+    this.pos = 0
+    if (this.buf.length > keep) {
+      this.buf = Buffer.allocUnsafeSlow(4096)
+      this.#view = new DataView(this.buf.buffer, 0, 4096)
+    }
+  }
+
+  /** What has been written, as a view that is valid until the next write. */
+  bytes(): Buffer {
+    return this.buf.subarray(0, this.pos)
+  }
+
+  byte(value: number): void {
+    this.ensure(1)
+    this.#view.setUint8(this.pos++, value)
+  }
+
+  bool(value: boolean): void {
+    this.byte(value ? 1 : 0)
+  }
+
+  int(value: number): void {
+    this.ensure(4)
+    this.#view.setInt32(this.pos, value)
+    this.pos += 4
+  }
+
+  /** Overwrites the int at `at`, for lengths that are known later. */
+  intAt(at: number, value: number): void {
+    this.#view.setInt32(at, value)
+  }
+
+  /** A number within ±2^53 as signed 64 bit; the high half is floored, so that -1 is all ones. */
+  long(value: number): void {
+    this.ensure(8)
+    this.#view.setInt32(this.pos, Math.floor(value / high))
+    this.#view.setUint32(this.pos + 4, value >>> 0)
+    this.pos += 8
+  }
+
+  /** Raw bytes `from[start, end)`. */
+  raw(from: Uint8Array, start: number, end: number): void {
+    const length = end - start
+    this.ensure(length)
+    if (length < 48) {
+      for (let i = start, at = this.pos; i < end; i++, at++) this.buf[at] = from[i] as number
+    } else {
+      this.buf.set(from.subarray(start, end), this.pos)
+    }
+    this.pos += length
+  }
+
+  /** A buffer field; null is length -1. */
+  buffer(value: Uint8Array | null): void {
+    if (value === null) {
+      this.int(-1)
+      return
+    }
+    this.int(value.length)
+    this.raw(value, 0, value.length)
+  }
+
+  /** A ustring field; null is length -1. */
+  string(value: string | null): void {
+    if (value === null) {
+      this.int(-1)
+      return
+    }
+    this.ensure(4 + value.length * 3)
+    const written = this.buf.write(value, this.pos + 4, 'utf8')
+    this.intAt(this.pos, written)
+    this.pos += 4 + written
+  }
+
+  strings(values: readonly string[]): void {
+    this.int(values.length)
+    for (const value of values) this.string(value)
+  }
+}

@@ -1,0 +1,147 @@
+// Makes checkpoints beside the work of the server: decides when, encodes in slices between requests, and trims the
+// log behind the one before. A failure is told and tried again; it never stops the server, the log holds everything.
+import type { Logger } from '../base/log.ts'
+import { formatZxid } from '../base/zxid.ts'
+import { type CheckpointStore, type LogStore, StorageError } from '../storage/types.ts'
+import { type ImageState, ImageWriter } from '../tree/image.ts'
+import type { Tree } from '../tree/tree.ts'
+import type { Clock } from './clock.ts'
+
+/** Bytes of changes after which a checkpoint is made however few transactions they were: bounds the batch. */
+const dirtyBytesMax = 32 << 20
+/** How long one slice of encoding may keep requests waiting. */
+const sliceMs = 1
+const sliceNodes = 64
+/** After a failure the next attempt comes not before this. */
+const retryMs = 5000
+
+export type CheckpointerOptions = {
+  readonly tree: Tree
+  readonly log: LogStore
+  readonly store: CheckpointStore
+  readonly clock: Clock
+  readonly logger: Logger
+  /** snapCount: about so many transactions between two checkpoints. */
+  readonly snapCount: number
+  /** Draws a number in [0, 1): servers of an ensemble should not all make their checkpoints at once. */
+  readonly random: () => number
+  /** Told how long a checkpoint took. */
+  readonly onDone: (ms: number) => void
+}
+
+/** See file header. */
+export class Checkpointer {
+  readonly #options: CheckpointerOptions
+  #since = 0
+  #threshold: number
+  #running: Promise<void> | undefined
+  #notBefore = 0
+  #previous: number
+  #standalone = false
+
+  constructor(options: CheckpointerOptions) {
+    this.#options = options
+    this.#threshold = this.#nextThreshold()
+    this.#previous = options.store.meta?.zxid ?? 0
+  }
+
+  /** zxid of the newest checkpoint; 0 if there is none. */
+  get zxid(): number {
+    return this.#options.store.meta?.zxid ?? 0
+  }
+
+  #nextThreshold(): number {
+    const half = Math.max(1, Math.floor(this.#options.snapCount / 2))
+    return half + Math.floor(this.#options.random() * half)
+  }
+
+  /** `count` more transactions are applied: begins a checkpoint if it is time. */
+  applied(count: number): void {
+    this.#since += count
+    const due = this.#since >= this.#threshold || this.#options.tree.dirtyBytes >= dirtyBytesMax
+    if (!due || this.#running !== undefined || this.#options.clock.now() < this.#notBefore) return
+    this.#running = this.#make().finally(() => {
+      this.#running = undefined
+    })
+  }
+
+  /** Waits for a checkpoint under way, and makes a last one if anything changed since. Never rejects. */
+  async finish(): Promise<void> {
+    await this.#running
+    if (this.#options.tree.zxid !== this.zxid && this.#options.tree.zxid > 0) await this.#make()
+  }
+
+  /** Never rejects. */
+  async #make(): Promise<void> {
+    const { tree, store, clock, logger } = this.#options
+    const began = clock.now()
+    let image: ImageWriter | undefined
+    try {
+      await store.reopen()
+      // After a failure it is not known what the store has: the next checkpoint stands alone.
+      const sink = store.begin({ replace: this.#standalone })
+      const zxid = tree.zxid
+      this.#since = 0
+      this.#threshold = this.#nextThreshold()
+      image = new ImageWriter(tree, sink)
+      await this.#encode(image)
+      const state: ImageState = image.state
+      const bytes = sink.bytes
+      await store.commit({ zxid, ...image.totals, state })
+      image.done()
+      this.#standalone = false
+      const ms = clock.now() - began
+      this.#options.onDone(ms)
+      logger.info({ zxid: formatZxid(zxid), bytes, ms: Math.round(ms) }, 'checkpoint written')
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      image?.failed()
+      this.#standalone = true
+      store.abort()
+      this.#notBefore = clock.now() + retryMs
+      logger.error(
+        { err: error, path: error.path },
+        `checkpoint failed, will be tried again: ${error.remedy}`,
+      )
+      return
+    }
+    await this.#trim()
+  }
+
+  /** The log keeps what came after the checkpoint before this one, so that servers that lag can follow from it. */
+  async #trim(): Promise<void> {
+    const upTo = this.#previous
+    this.#previous = this.zxid
+    if (upTo === 0) return
+    try {
+      await this.#options.log.trim(upTo)
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error
+      this.#options.logger.warn(
+        { err: error },
+        'the log could not be trimmed; it keeps growing until the next checkpoint',
+      )
+    }
+  }
+
+  #encode(image: ImageWriter): Promise<void> {
+    const { clock } = this.#options
+    return new Promise((resolve, reject) => {
+      const slice = () => {
+        try {
+          const until = clock.now() + sliceMs
+          while (image.advance(sliceNodes)) {
+            if (clock.now() >= until) {
+              clock.soon(slice)
+              return
+            }
+          }
+          resolve()
+        } catch (error) {
+          reject(error as Error)
+        }
+      }
+      slice()
+    })
+  }
+}

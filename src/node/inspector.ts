@@ -1,0 +1,120 @@
+// Fills what operators ask for from the running node (node/inspect.ts). Costs nothing until somebody asks.
+import { builtAt, version } from '../base/version.ts'
+import type { Config } from '../config/types.ts'
+import type { Connection } from '../server/connection.ts'
+import type { BoundAddress, Listener } from '../server/listener.ts'
+import type { Clock } from './clock.ts'
+import type { ConnectionInfo, Inspection, Inspector, WatchSummary } from './inspect.ts'
+import type { Node } from './node.ts'
+
+/** ZooKeeper's trace mask at start. */
+const initialTraceMask = 306n
+
+export type InspectorParts = {
+  readonly node: Node
+  readonly config: Config
+  readonly clock: Clock
+  readonly listener: Listener
+  readonly bound: () => readonly BoundAddress[]
+  /** Bytes on disk, measured now and then by the server. */
+  readonly diskBytes: () => { readonly data: number; readonly log: number }
+}
+
+/** The `Inspector` of a running server. */
+export function createInspector(parts: InspectorParts): Inspector {
+  const { node, config, clock, listener, diskBytes } = parts
+  const { tree, watches, expiry } = node
+  let traceMask = initialTraceMask
+  const portOf = (secure: boolean) => parts.bound().find((address) => address.secure === secure)?.port ?? -1
+  const wallOf = (monotonic: number) => Math.round(clock.wall() + monotonic - clock.now())
+  return {
+    inspect: (): Inspection => ({
+      ...node.stats.snapshot(),
+      version: version(),
+      builtAt: builtAt(),
+      serving: node.serving,
+      state: node.serving ? 'standalone' : 'looking',
+      readOnly: false,
+      peerState: node.serving ? 'leading - broadcast' : 'looking',
+      serverId: config.id,
+      leaderId: node.serving ? config.id : undefined,
+      clientPort: portOf(false),
+      secureClientPort: portOf(true),
+      quorumSize: undefined,
+      leading: undefined,
+      lastZxid: tree.zxid,
+      epoch: node.core.epochs.current,
+      // ZooKeeper counts the root twice, under '' and '/'.
+      znodes: tree.store.count + 1,
+      watches: watches.count,
+      ephemerals: tree.ephemeralCount,
+      dataBytes: tree.store.dataBytes + tree.store.pathBytes,
+      globalSessions: tree.sessions.size,
+      localSessions: 0,
+      connections: listener.connections.size,
+      outstanding: node.outstanding,
+      uptimeMs: clock.now() - node.startedAt,
+      digests: node.digests,
+    }),
+    connections: () => [...listener.connections].map((connection) => connectionInfo(connection)),
+    watchSummary: (): WatchSummary => watches.summary(),
+    watchesBySession: () => {
+      const result = new Map<number, string[]>()
+      for (const [connection, paths] of watches.byWatcher()) result.set(connection.session, paths)
+      return result
+    },
+    watchesByPath: () => {
+      const result = new Map<string, number[]>()
+      for (const [path, connections] of watches.byPath())
+        result.set(
+          path,
+          connections.map((connection) => connection.session),
+        )
+      return result
+    },
+    sessionExpiry: () => {
+      const result = new Map<number, number[]>()
+      for (const [time, ids] of expiry.buckets()) result.set(wallOf(time), ids)
+      return result
+    },
+    localSessionExpiry: () => new Map(),
+    sessions: () => new Map(tree.sessions),
+    ephemerals: () => {
+      const result = new Map<number, string[]>()
+      for (const owner of tree.ephemeralOwners()) {
+        const paths: string[] = []
+        for (const ref of tree.ephemeralsOf(owner)) paths.push(tree.store.path(ref))
+        result.set(owner, paths)
+      }
+      return result
+    },
+    membership: () => '',
+    dataDirBytes: () => diskBytes().data,
+    logDirBytes: () => diskBytes().log,
+    traceMask: () => traceMask,
+    setTraceMask: (mask) => {
+      traceMask = mask
+    },
+    resetServerStats: () => node.stats.reset(),
+    resetConnectionStats: () => {
+      for (const connection of listener.connections) connection.stats.reset()
+    },
+  }
+
+  function connectionInfo(connection: Connection): ConnectionInfo {
+    const asking = connection.isClosed
+    return {
+      ...connection.stats.snapshot(),
+      remoteAddress: connection.remoteAddress,
+      remotePort: connection.remotePort,
+      secure: connection.secure,
+      sessionId: connection.session,
+      timeoutMs: connection.timeoutMs,
+      expiresAt: wallOf(expiry.deadline(connection.session) ?? clock.now()),
+      outstanding: connection.outstanding,
+      reading: !asking && connection.reading,
+      writing: !asking && connection.writing,
+      authIds: connection.ids,
+    }
+  }
+}

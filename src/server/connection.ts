@@ -1,0 +1,633 @@
+// One client connection: cuts its bytes into frames, answers reads, hands writes on, and keeps the order of a
+// session. A write takes a slot: everything that its client asked for behind it waits until `completed` fills the
+// slot, and then follows at once, before any later transaction is applied. Output gathers in one buffer and goes to
+// the socket once per turn. Nothing here knows how writes are replicated.
+import type { Socket } from 'node:net'
+import { Code, codeName, ZkError } from '../base/errors.ts'
+import { Op, Xid } from '../base/opcodes.ts'
+import { Reader } from '../jute/reader.ts'
+import { Writer } from '../jute/writer.ts'
+import type { Id } from '../tree/acl.ts'
+import type { Tree } from '../tree/tree.ts'
+import type { Backend } from './backend.ts'
+import { isRead, type ReadContext, serveRead } from './reads.ts'
+import { ConnectionStats } from './stats.ts'
+import type { Watches } from './watches.ts'
+import { admissionError, isWrite } from './writes.ts'
+
+/** Output that waits for a slow client: beyond this its requests wait too. */
+const outputHigh = 1 << 20
+/** A client that reads so little that this much waits for it is cut off (events can not be held back). */
+const outputMax = 64 << 20
+/** Requests of one connection that may wait behind its writes. */
+const waitingMax = 10_000
+/** Buffers that one connection keeps for the next turn are not larger than this. */
+const keptOutput = 64 << 10
+
+const openRequest = Buffer.alloc(4)
+const errorBody = Buffer.alloc(4)
+const noBytes = Buffer.alloc(0)
+
+// The requests of all connections are decoded one after another on one thread: one reader serves them all.
+const reader = new Reader()
+const spareOutputs: Writer[] = []
+
+type Phase = 'new' | 'connecting' | 'open' | 'closing' | 'closed'
+
+/** A request that waits behind this connection's writes. */
+type Waiting = { readonly frame: Buffer; readonly behind: number; readonly arrived: number }
+
+/** See file header. */
+export class Connection implements ReadContext<Connection> {
+  readonly socket: Socket
+  readonly remoteAddress: string
+  readonly remotePort: number
+  readonly secure: boolean
+  readonly stats: ConnectionStats
+  readonly tree: Tree
+  readonly watches: Watches<Connection>
+  readonly watcher: Connection
+  readonly skipAcl: boolean
+  /** Identities; replaced, never changed, so that batches can tell lists by identity. */
+  ids: readonly Id[]
+  /** 0 until the handshake is done. */
+  session = 0
+  /** Negotiated, ms. */
+  timeoutMs = 0
+  /** Monotonic ms of the accept, for handshakes that never come. */
+  readonly accepted: number
+
+  readonly #backend: Backend
+  #phase: Phase = 'new'
+  #parts: Buffer[] = []
+  #partBytes = 0
+  #need = 4
+  #out: Writer | undefined
+  #flushQueued = false
+  #submitted = 0
+  #done = 0
+  #waiting: Waiting[] = []
+  #waitingHead = 0
+  #paused = false
+  #readOnlyByte = false
+  #requestedSession = 0
+
+  constructor(socket: Socket, backend: Backend, ids: readonly Id[], secure: boolean, establishedAt: number) {
+    this.socket = socket
+    this.#backend = backend
+    this.tree = backend.tree
+    this.watches = backend.watches
+    this.watcher = this
+    this.skipAcl = backend.limits.skipAcl
+    this.ids = ids
+    this.secure = secure
+    this.remoteAddress = socket.remoteAddress ?? ''
+    this.remotePort = socket.remotePort ?? 0
+    this.stats = new ConnectionStats(establishedAt)
+    this.accepted = backend.now()
+    socket.setNoDelay(true)
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    socket.on('drain', () => this.#resume())
+    socket.on('error', () => undefined)
+    socket.on('close', () => this.#onClose())
+  }
+
+  /** Whether the handshake is done. */
+  get isOpen(): boolean {
+    return this.#phase === 'open'
+  }
+
+  get isClosed(): boolean {
+    return this.#phase === 'closing' || this.#phase === 'closed'
+  }
+
+  /** Requests received and not answered. */
+  get outstanding(): number {
+    return this.#submitted - this.#done + this.#waiting.length - this.#waitingHead
+  }
+
+  get reading(): boolean {
+    return !this.#paused
+  }
+
+  get writing(): boolean {
+    return this.socket.writableLength > 0
+  }
+
+  // ---------------------------------------------------------------- input
+
+  #onData(chunk: Buffer): void {
+    if (this.isClosed) return
+    let buf = chunk
+    if (this.#parts.length > 0) {
+      this.#parts.push(chunk)
+      this.#partBytes += chunk.length
+      if (this.#partBytes < this.#need || this.#mustWait()) return
+      buf = Buffer.concat(this.#parts, this.#partBytes)
+      this.#parts = []
+      this.#partBytes = 0
+    }
+    this.#decode(buf)
+    this.flush()
+  }
+
+  /** Handles every complete frame of `buf`; keeps the rest. */
+  #decode(buf: Buffer): void {
+    const arrived = this.#backend.now()
+    const maxFrame = this.#backend.limits.maxFrameBytes
+    let pos = 0
+    while (buf.length - pos >= 4) {
+      if (this.#mustWait()) break
+      const length = buf.readInt32BE(pos)
+      if (this.#phase === 'new') {
+        const word = this.#backend.wordOf(length)
+        if (word !== undefined) {
+          if (!this.#answerWord(word, buf, pos + 4)) break
+          return
+        }
+      }
+      if (length < 0 || length > maxFrame) {
+        this.#backend.stats.largeRequestsRejected++
+        this.#reject(`a frame of ${length} bytes; at most ${maxFrame} (jute.maxbuffer) are accepted`)
+        return
+      }
+      if (buf.length - pos - 4 < length) {
+        this.#need = 4 + length
+        break
+      }
+      this.#frame(buf, pos + 4, pos + 4 + length, arrived)
+      if (this.isClosed) return
+      pos += 4 + length
+    }
+    if (pos < buf.length) this.#keep(pos === 0 ? buf : Buffer.from(buf.subarray(pos)))
+  }
+
+  #keep(rest: Buffer): void {
+    this.#parts = [rest]
+    this.#partBytes = rest.length
+    if (rest.length < 4) this.#need = 4
+  }
+
+  /** Whether frames must stay undecoded for now; then reading stops until `#resume`. */
+  #mustWait(): boolean {
+    if (this.#phase === 'connecting') return true
+    if ((this.#out?.pos ?? 0) > outputHigh) this.flush()
+    const waiting = this.#waiting.length - this.#waitingHead
+    const slow = this.socket.writableLength > outputHigh
+    const overloaded = this.#backend.overloaded && this.outstanding > 0
+    if (!slow && !overloaded && waiting < waitingMax) return false
+    if (overloaded || waiting >= waitingMax) this.#backend.stalled(this)
+    if (!this.#paused) {
+      this.#paused = true
+      this.#need = 0
+      this.socket.pause()
+    }
+    return true
+  }
+
+  /** Goes on where `#mustWait` stopped, if it may. */
+  #resume(): void {
+    if (this.isClosed || this.#phase === 'connecting') return
+    if (this.#partBytes >= 4) {
+      const buf =
+        this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts, this.#partBytes)
+      this.#parts = []
+      this.#partBytes = 0
+      this.#decode(buf)
+    }
+    if (this.#paused && !this.#mustWait()) {
+      this.#paused = false
+      this.socket.resume()
+    }
+    this.flush()
+  }
+
+  /** The server has room again. */
+  resume(): void {
+    this.#resume()
+  }
+
+  #frame(buf: Buffer, start: number, end: number, arrived: number): void {
+    const { stats } = this.#backend
+    stats.packetReceived(end - start + 4)
+    this.stats.received++
+    try {
+      if (this.#phase === 'new') this.#handshake(buf, start, end)
+      else this.#request(buf, start, end, arrived)
+    } catch (error) {
+      if (!(error instanceof ZkError)) throw error
+      this.#reject(error.message)
+    }
+  }
+
+  /** Closes the connection because of what it sent. */
+  #reject(reason: string): void {
+    this.#backend.logger.warn(
+      { client: `${this.remoteAddress}:${this.remotePort}`, session: formatSession(this.session) },
+      `connection closed: ${reason}`,
+    )
+    this.close()
+  }
+
+  /** False if the word's argument is not complete yet. */
+  #answerWord(word: string, buf: Buffer, pos: number): boolean {
+    const argumentBytes = this.#backend.wordArgumentBytes(word)
+    if (buf.length - pos < argumentBytes) {
+      this.#need = pos + argumentBytes
+      return false
+    }
+    this.#backend.stats.packetReceived(4)
+    const answer = this.#backend.word(word, buf.subarray(pos, pos + argumentBytes))
+    this.#phase = 'closing'
+    this.socket.end(answer, () => this.socket.destroySoon())
+    return true
+  }
+
+  // ---------------------------------------------------------------- handshake
+
+  /** ConnectRequest (wire.md section 3). */
+  #handshake(buf: Buffer, start: number, end: number): void {
+    const backend = this.#backend
+    const r = reader.reset(buf, start, end)
+    r.int()
+    const lastSeen = r.long()
+    const timeout = r.int()
+    const session = r.long()
+    const password = r.buffer() ?? noBytes
+    this.#readOnlyByte = r.pos < r.end
+    const { limits, logger, tree, stats } = backend
+    if (!backend.serving) {
+      stats.closedWhileNotServing++
+      this.close()
+      return
+    }
+    if (lastSeen > tree.zxid) {
+      logger.info(
+        { client: `${this.remoteAddress}:${this.remotePort}`, lastSeen, zxid: tree.zxid },
+        'connection refused: the client has seen a later state than this server has',
+      )
+      this.close()
+      return
+    }
+    stats.connectionRequests++
+    this.timeoutMs = Math.min(Math.max(timeout, limits.minSessionTimeoutMs), limits.maxSessionTimeoutMs)
+    if (session === 0) {
+      if (!backend.writable) {
+        this.close()
+        return
+      }
+      this.#phase = 'connecting'
+      this.#requestedSession = backend.mintSession()
+      openRequest.writeInt32BE(this.timeoutMs)
+      this.#submitted++
+      backend.submit(
+        Op.createSession,
+        this.#requestedSession,
+        0,
+        this.ids,
+        openRequest,
+        0,
+        4,
+        this,
+        backend.now(),
+      )
+      return
+    }
+    stats.connectionRevalidations++
+    // The password is checked before anything else, so that a stranger can not cut a session's connection.
+    const known = Number.isSafeInteger(session) && backend.isOpen(session)
+    if (known && password.equals(backend.passwordOf(session))) this.#established(session)
+    else this.#refuseSession()
+  }
+
+  #established(session: number): void {
+    this.session = session
+    this.#phase = 'open'
+    this.#backend.attach(this)
+    this.#backend.touch(session, this.timeoutMs, this.#backend.now())
+    this.#writeConnectResponse(this.timeoutMs, session, this.#backend.passwordOf(session))
+    const now = this.#backend.now()
+    this.stats.served(Op.createSession, 0, this.tree.zxid, now - this.accepted, now)
+  }
+
+  /** The session is unknown, expired, closing, or the password is wrong: all look alike. */
+  #refuseSession(): void {
+    this.#writeConnectResponse(0, 0, Buffer.alloc(16))
+    this.close()
+  }
+
+  #writeConnectResponse(timeoutMs: number, session: number, password: Buffer): void {
+    const out = this.#output()
+    const at = out.pos
+    out.int(0)
+    out.int(0)
+    out.int(timeoutMs)
+    out.long(session)
+    out.buffer(password)
+    if (this.#readOnlyByte) out.bool(false)
+    this.#finish(out, at)
+  }
+
+  // ---------------------------------------------------------------- requests
+
+  #request(buf: Buffer, start: number, end: number, arrived: number): void {
+    const backend = this.#backend
+    const r = reader.reset(buf, start, end)
+    const xid = r.int()
+    const type = r.int()
+    backend.touch(this.session, this.timeoutMs, arrived)
+    if (isRead(type)) {
+      if (this.#submitted === this.#done) this.#read(xid, type, r, arrived)
+      else this.#wait(buf, start, end, arrived)
+    } else if (isWrite(type)) {
+      this.#write(xid, type, r, arrived)
+    } else {
+      this.#special(xid, type, r, arrived)
+    }
+  }
+
+  /** Keeps a request until the writes before it are done. */
+  #wait(buf: Buffer, start: number, end: number, arrived: number): void {
+    this.#waiting.push({ frame: Buffer.from(buf.subarray(start, end)), behind: this.#submitted, arrived })
+  }
+
+  #read(xid: number, type: number, r: Reader, arrived: number): void {
+    const out = this.#output()
+    const at = out.pos
+    const zxid = this.tree.zxid
+    out.int(0)
+    out.int(type === Op.ping ? Xid.ping : xid)
+    out.long(zxid)
+    out.int(Code.ok)
+    const body = out.pos
+    this.#replyAt = at
+    let err: number
+    try {
+      err = serveRead(this, type, r, out)
+    } catch (error) {
+      if (!(error instanceof ZkError)) throw error
+      err = error.code
+      this.#backend.logger.debug({ session: formatSession(this.session), type }, error.message)
+    }
+    const shift = this.#replyAt - at
+    if (err !== Code.ok) {
+      out.pos = body + shift
+      out.intAt(body + shift - 4, err)
+    }
+    this.#finish(out, this.#replyAt)
+    this.#served(type, xid, zxid, arrived, false)
+  }
+
+  /** Where the reply being written begins; catch-up events push it back. */
+  #replyAt = 0
+
+  /** An event of setWatches goes ahead of the reply whose header is in the output already. */
+  catchUp(type: number, path: string): void {
+    const out = this.#output()
+    const header = Buffer.from(out.buf.subarray(this.#replyAt, out.pos))
+    out.pos = this.#replyAt
+    writeEvent(out, -1, type, path)
+    this.#backend.stats.eventSent(out.pos - this.#replyAt - 4)
+    this.stats.sent++
+    this.#replyAt = out.pos
+    out.raw(header, 0, header.length)
+  }
+
+  #write(xid: number, type: number, r: Reader, arrived: number): void {
+    const backend = this.#backend
+    const start = r.pos
+    const refused = admissionError(type, r, {
+      schemes: backend.authenticator.schemes,
+      reconfigEnabled: backend.limits.reconfigEnabled,
+      standalone: backend.limits.standalone,
+    })
+    if (!backend.writable) {
+      this.#refuseWrite(xid, type, arrived)
+      return
+    }
+    this.#submitted++
+    if (refused === Code.ok) {
+      backend.submit(type, this.session, xid, this.ids, r.buf, start, r.end, this, arrived)
+      return
+    }
+    backend.logger.debug(
+      { session: formatSession(this.session), type },
+      `write refused: ${codeName(refused)}`,
+    )
+    errorBody.writeInt32BE(refused)
+    backend.submit(Op.error, this.session, xid, this.ids, errorBody, 0, 4, this, arrived)
+  }
+
+  /** The disk takes no writes: the client is told, in the order of its requests. */
+  #refuseWrite(xid: number, type: number, arrived: number): void {
+    const out = this.#output()
+    const at = out.pos
+    out.int(0)
+    out.int(xid)
+    out.long(this.tree.zxid)
+    out.int(Code.systemError)
+    this.#finish(out, at)
+    this.#served(type, xid, this.tree.zxid, arrived, true)
+  }
+
+  #special(xid: number, type: number, r: Reader, arrived: number): void {
+    switch (type) {
+      case Op.sync: {
+        const path = r.string()
+        this.#submitted++
+        this.#backend.sync(xid, path, this, arrived)
+        break
+      }
+      case Op.auth:
+        this.#auth(xid, r, arrived)
+        break
+      case Op.sasl:
+        // SASL is not configured: an empty answer tells the client to go on without (semantics.md rule 32).
+        this.#respond(xid, 0, Code.ok, (out) => out.int(-1))
+        break
+      default:
+        this.#respond(xid, -1, Code.unimplemented, undefined)
+        this.#reject(`operation ${type} does not exist for clients`)
+    }
+  }
+
+  /** Auth packets are answered when read, outside the order of the other requests (wire.md section 9). */
+  #auth(xid: number, r: Reader, arrived: number): void {
+    r.int()
+    const scheme = r.string()
+    const result = this.#backend.authenticator.authenticate(scheme, r.buffer(), this.ids)
+    if (result.code === Code.ok) {
+      this.ids = result.ids
+      this.#respond(xid, 0, Code.ok, undefined)
+      const now = this.#backend.now()
+      this.stats.served(Op.auth, xid, 0, now - arrived, now)
+      return
+    }
+    this.#backend.stats.authFailed++
+    this.#respond(xid, 0, Code.authFailed, undefined)
+    this.#reject(`authentication failed: ${result.reason}`)
+  }
+
+  #respond(xid: number, zxid: number, err: number, body: ((out: Writer) => void) | undefined): void {
+    const out = this.#output()
+    const at = out.pos
+    out.int(0)
+    out.int(xid)
+    out.long(zxid)
+    out.int(err)
+    body?.(out)
+    this.#finish(out, at)
+  }
+
+  // ---------------------------------------------------------------- answers to writes
+
+  /**
+   * The write at the head of this connection's slots is applied (or the sync confirmed): answers it and everything that
+   * waited behind it. `body` is the reply's body when `err` is 0.
+   */
+  completed(kind: number, xid: number, zxid: number, err: number, body: Writer, arrived: number): void {
+    this.#done++
+    if (this.isClosed) return
+    if (kind === Op.createSession) {
+      this.#established(this.#requestedSession)
+      this.#queueFlush()
+      this.#resume()
+      return
+    }
+    const out = this.#output()
+    const at = out.pos
+    out.int(0)
+    out.int(xid)
+    out.long(zxid)
+    out.int(err)
+    if (err === Code.ok) out.raw(body.buf, 0, body.pos)
+    this.#finish(out, at)
+    this.#served(kind, xid, zxid, arrived, kind !== Op.sync)
+    if (kind === Op.closeSession) {
+      this.close()
+      return
+    }
+    if (this.#waiting.length > 0) this.#drain()
+    this.#queueFlush()
+  }
+
+  #drain(): void {
+    const waiting = this.#waiting
+    while (this.#waitingHead < waiting.length) {
+      const next = waiting[this.#waitingHead] as Waiting
+      if (next.behind > this.#done) return
+      this.#waitingHead++
+      const r = reader.reset(next.frame, 0, next.frame.length)
+      const xid = r.int()
+      this.#read(xid, r.int(), r, next.arrived)
+    }
+    this.#waiting = []
+    this.#waitingHead = 0
+  }
+
+  /** A watch fired; `frame` is the whole event frame. */
+  notify(frame: Uint8Array): void {
+    if (this.isClosed) return
+    this.#output().raw(frame, 0, frame.length)
+    this.stats.sent++
+    this.#queueFlush()
+  }
+
+  #served(op: number, xid: number, zxid: number, arrived: number, update: boolean): void {
+    const now = this.#backend.now()
+    this.stats.served(op, xid, zxid, now - arrived, now)
+    this.#backend.stats.served(now - arrived, update)
+  }
+
+  // ---------------------------------------------------------------- output
+
+  #output(): Writer {
+    this.#out ??= spareOutputs.pop() ?? new Writer(16 << 10)
+    return this.#out
+  }
+
+  /** Fills in the length of the frame that begins at `at`. */
+  #finish(out: Writer, at: number): void {
+    const length = out.pos - at - 4
+    out.intAt(at, length)
+    this.#backend.stats.responseSent(length)
+    this.stats.sent++
+  }
+
+  #queueFlush(): void {
+    if (this.#flushQueued) return
+    this.#flushQueued = true
+    this.#backend.flushLater(this)
+  }
+
+  /** Hands everything gathered to the socket in one write. */
+  flush(): void {
+    this.#flushQueued = false
+    const out = this.#out
+    if (out === undefined || out.pos === 0) return
+    const { socket } = this
+    if (socket.destroyed || !socket.writable) {
+      out.pos = 0
+      return
+    }
+    this.#out = undefined
+    socket.write(out.bytes())
+    // With nothing left in the socket's queue the kernel has the bytes, and the buffer can serve the next turn.
+    if (socket.writableLength === 0 && out.buf.length <= keptOutput && spareOutputs.length < 64) {
+      out.pos = 0
+      spareOutputs.push(out)
+    } else if (socket.writableLength > outputMax) {
+      this.#backend.logger.warn(
+        { client: `${this.remoteAddress}:${this.remotePort}`, waitingBytes: socket.writableLength },
+        'connection closed: the client does not read what it is sent',
+      )
+      this.#phase = 'closing'
+      socket.destroy()
+    }
+  }
+
+  /** Sends what is in the output and closes. */
+  close(): void {
+    if (this.isClosed) return
+    this.flush()
+    this.#phase = 'closing'
+    this.socket.destroySoon()
+  }
+
+  /** Closes at once. */
+  destroy(): void {
+    if (this.#phase === 'closed') return
+    this.#phase = 'closing'
+    this.socket.destroy()
+  }
+
+  #onClose(): void {
+    this.#phase = 'closed'
+    this.#parts = []
+    this.#waiting = []
+    this.#waitingHead = 0
+    this.#out = undefined
+    this.#backend.detach(this)
+  }
+}
+
+/** Appends a whole watch event frame (wire.md section 6). */
+export function writeEvent(out: Writer, zxid: number, type: number, path: string): void {
+  const at = out.pos
+  out.int(0)
+  out.int(Xid.notification)
+  out.long(zxid)
+  out.int(Code.ok)
+  out.int(type)
+  out.int(connectedState)
+  out.string(path)
+  out.intAt(at, out.pos - at - 4)
+}
+
+/** The only state that a server puts into an event. */
+const connectedState = 3
+
+/** A session id as ZooKeeper prints it. */
+export function formatSession(session: number): string {
+  return `0x${session.toString(16)}`
+}

@@ -1,0 +1,178 @@
+// The client ports: plain, TLS, or both on one (client.portUnification). Accepts, limits, and hands connections to
+// the server; a handshake that does not come in time ends here.
+import { createServer, type Server, type Socket } from 'node:net'
+import type { Id } from '../tree/acl.ts'
+import { addIds } from './auth.ts'
+import type { Backend } from './backend.ts'
+import { Connection } from './connection.ts'
+import type { LoadedTls } from './tls.ts'
+import { createTlsAcceptor, detectTls, type TlsAcceptor } from './tls-accept.ts'
+
+/** zookeeper.nio.sessionlessCnxnTimeout: connections without a session are closed after about this long. */
+const handshakeTimeoutMs = 10_000
+
+/** Where to listen; undefined port = not at all. */
+export type ListenAddress = {
+  readonly host: string | undefined
+  readonly port: number
+  readonly secure: boolean
+}
+
+export type ListenerOptions = {
+  readonly addresses: readonly ListenAddress[]
+  /** TLS and plain on the plain port. */
+  readonly portUnification: boolean
+  readonly tls: LoadedTls | undefined
+  /** Per client address; 0 = no limit. */
+  readonly maxClientCnxns: number
+  /** In all; 0 = no limit. */
+  readonly maxCnxns: number
+  /** -1 = the system's default. */
+  readonly backlog: number
+}
+
+/** The address that clients of a port can use. */
+export type BoundAddress = { readonly address: string; readonly port: number; readonly secure: boolean }
+
+/** All client connections of a server and the ports they come in by. */
+export class Listener {
+  readonly connections = new Set<Connection>()
+  readonly #options: ListenerOptions
+  readonly #backend: Backend
+  readonly #servers: Server[] = []
+  readonly #perAddress = new Map<string, number>()
+  readonly #acceptor: TlsAcceptor | undefined
+  readonly #sockets = new Set<Socket>()
+  #sweep: NodeJS.Timeout | undefined
+  #accepting = true
+
+  constructor(options: ListenerOptions, backend: Backend) {
+    this.#options = options
+    this.#backend = backend
+    if (options.tls !== undefined) {
+      this.#acceptor = createTlsAcceptor(options.tls, {
+        onClient: ({ socket, subject }) => {
+          const certificate = subject === undefined ? [] : backend.authenticator.certificateIds(subject)
+          this.#connect(socket, certificate, true)
+        },
+        onRefused: ({ reason, code, remoteAddress }) => {
+          backend.stats.tlsHandshakesFailed++
+          backend.logger.warn({ client: remoteAddress, code }, `TLS connection refused: ${reason}`)
+        },
+      })
+    }
+  }
+
+  /** Opens all ports. Rejects with the system's error (EADDRINUSE, EACCES, …), with none left open. */
+  async open(): Promise<BoundAddress[]> {
+    const bound: BoundAddress[] = []
+    try {
+      for (const address of this.#options.addresses) bound.push(await this.#listen(address))
+    } catch (error) {
+      this.closePorts()
+      throw error
+    }
+    this.#sweep = setInterval(() => this.#dropSilent(), 1000)
+    this.#sweep.unref()
+    return bound
+  }
+
+  #listen(address: ListenAddress): Promise<BoundAddress> {
+    const server = createServer({ noDelay: true }, (socket) => this.#accept(socket, address.secure))
+    this.#servers.push(server)
+    const backlog = this.#options.backlog > 0 ? { backlog: this.#options.backlog } : {}
+    const host = address.host === undefined ? {} : { host: address.host }
+    return new Promise((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ port: address.port, ...host, ...backlog }, () => {
+        const info = server.address()
+        server.removeListener('error', reject)
+        server.on('error', (error) => this.#backend.logger.error({ err: error }, 'client port failed'))
+        if (info === null || typeof info === 'string') reject(new Error('the client port has no address'))
+        else resolve({ address: info.address, port: info.port, secure: address.secure })
+      })
+    })
+  }
+
+  #accept(socket: Socket, secure: boolean): void {
+    const address = socket.remoteAddress
+    if (address === undefined || !this.#accepting) {
+      socket.destroy()
+      return
+    }
+    const { maxClientCnxns, maxCnxns } = this.#options
+    const ofAddress = this.#perAddress.get(address) ?? 0
+    const tooMany = maxClientCnxns > 0 && ofAddress >= maxClientCnxns
+    if (tooMany || (maxCnxns > 0 && this.#sockets.size >= maxCnxns)) {
+      this.#backend.stats.connectionRejected++
+      const limit = tooMany ? `maxClientCnxns=${maxClientCnxns}` : `maxCnxns=${maxCnxns}`
+      this.#backend.logger.warn({ client: address }, `connection refused: too many connections (${limit})`)
+      socket.destroy()
+      return
+    }
+    this.#sockets.add(socket)
+    this.#perAddress.set(address, ofAddress + 1)
+    socket.once('close', () => {
+      this.#sockets.delete(socket)
+      const left = (this.#perAddress.get(address) ?? 1) - 1
+      if (left === 0) this.#perAddress.delete(address)
+      else this.#perAddress.set(address, left)
+    })
+    if (secure) this.#acceptor?.accept(socket)
+    else if (this.#options.portUnification && this.#acceptor !== undefined)
+      this.#detect(socket, this.#acceptor)
+    else this.#connect(socket, [], false)
+  }
+
+  #detect(socket: Socket, acceptor: TlsAcceptor): void {
+    socket.on('error', () => undefined)
+    socket.setTimeout(handshakeTimeoutMs, () => socket.destroy())
+    detectTls(socket, (tls) => {
+      socket.setTimeout(0)
+      socket.removeAllListeners('timeout')
+      if (tls) acceptor.accept(socket)
+      else this.#connect(socket, [], false)
+    })
+  }
+
+  #connect(socket: Socket, certificateIds: readonly Id[], secure: boolean): void {
+    const ids = addIds(this.#backend.authenticator.connectionIds(socket.remoteAddress ?? ''), certificateIds)
+    const connection = new Connection(socket, this.#backend, ids, secure, Date.now())
+    this.connections.add(connection)
+    socket.once('close', () => this.connections.delete(connection))
+  }
+
+  /** Connections that have been silent since they came. */
+  #dropSilent(): void {
+    const before = this.#backend.now() - handshakeTimeoutMs
+    for (const connection of this.connections) {
+      if (connection.session !== 0 || connection.accepted > before) continue
+      this.#backend.stats.handshakesExpired++
+      connection.destroy()
+    }
+  }
+
+  /** Takes no more connections; those that are there stay. */
+  closePorts(): void {
+    this.#accepting = false
+    clearInterval(this.#sweep)
+    // A server's own close waits for its connections; the port itself is given up at once.
+    for (const server of this.#servers) server.close()
+  }
+
+  /** Resolves when every connection has ended. */
+  async drained(): Promise<void> {
+    const open = [...this.#sockets].filter((socket) => !socket.destroyed)
+    await Promise.all(open.map((socket) => new Promise<void>((done) => socket.once('close', () => done()))))
+  }
+
+  /** Closes every connection: what is in their output goes out first. */
+  closeConnections(): void {
+    for (const connection of this.connections) connection.close()
+  }
+
+  /** Cuts every connection, also those in a TLS handshake. */
+  destroyAll(): void {
+    for (const socket of this.#sockets) socket.destroy()
+  }
+}

@@ -1,0 +1,518 @@
+// Applies transactions: the one place where the rules of every write operation are (semantics.md sections 1-8, 11).
+// Deterministic by contract: depends on the transaction and the tree alone, an error is a value, and a failed write
+// changes nothing but the last zxid. Replies are encoded here, since only here the state is the right one.
+import { assert } from '../base/assert.ts'
+import { Code, ZkError } from '../base/errors.ts'
+import { CreateFlag, EventType, Op, Perm } from '../base/opcodes.ts'
+import { hasNul, lastSlash, pathProblem } from '../base/paths.ts'
+import { Reader } from '../jute/reader.ts'
+import { Writer } from '../jute/writer.ts'
+import { type Acl, check, fixAcl, type Id, OPEN, openAcl } from './acl.ts'
+import { readAcls } from './acl-codec.ts'
+import { type Batch, BatchOption } from './batch.ts'
+import { writeStat } from './stat.ts'
+import { NONE, NodeKind, type NodeRef } from './store.ts'
+import type { Tree } from './tree.ts'
+
+const maxTtl = 2 ** 40 - 1
+const noBytes = Buffer.alloc(0)
+
+/** What applying a transaction came to. One object per applier, valid until the next transaction. */
+export class Applier {
+  readonly tree: Tree
+  /** 0 or the error of the transaction. */
+  err: number = Code.ok
+  /** Reply body, when `err` is 0 and the caller wanted one. */
+  readonly reply = new Writer(1024)
+
+  readonly #body = new Reader()
+  #wanted = false
+  #zxid = 0
+  #time = 0
+  #options = 0
+  #session = 0
+  #ids: readonly Id[] = []
+  /** Path of a sequential create: the request's path and ten digits. */
+  #path = Buffer.alloc(256)
+
+  constructor(tree: Tree) {
+    this.tree = tree
+  }
+
+  /**
+   * Applies transaction `index` of `batch` as `zxid`, the successor of the last one. Leaves error, reply body
+   * (if `wanted`) and `tree.changes`. Throws InvariantError on a body that the rim should have refused.
+   */
+  apply(batch: Batch, index: number, zxid: number, wanted: boolean): void {
+    const tree = this.tree
+    assert(zxid > tree.zxid, `transaction ${zxid} is not after ${tree.zxid}`)
+    this.#wanted = wanted
+    this.#zxid = zxid
+    this.#time = batch.time
+    this.#options = batch.options
+    this.#session = batch.sessions[index] as number
+    this.#ids = batch.idLists[batch.auths[index] as number] as readonly Id[]
+    this.reply.clear()
+    tree.changes.count = 0
+    this.#body.reset(batch.bodies, batch.startOf(index), batch.ends[index] as number)
+    this.err = this.#dispatch(batch.kinds[index] as number)
+    if (this.err !== Code.ok) {
+      this.reply.clear()
+      tree.changes.count = 0
+    }
+    tree.zxid = zxid
+  }
+
+  #dispatch(kind: number): number {
+    switch (kind) {
+      case Op.createSession:
+        this.tree.openSession(this.#session, this.#body.int())
+        return Code.ok
+      case Op.closeSession:
+        return this.#closeSession()
+      case Op.error:
+        return this.#body.int()
+      case Op.deleteContainer:
+        return this.#deleteContainer()
+      case Op.settings:
+        return this.#settings()
+      case Op.multi:
+        return this.#multi()
+      default:
+        return this.#operation(kind)
+    }
+  }
+
+  /** The operations that can stand alone and inside a multi. */
+  #operation(kind: number): number {
+    switch (kind) {
+      case Op.setData:
+        return this.#setData()
+      case Op.create:
+      case Op.create2:
+      case Op.createContainer:
+      case Op.createTtl:
+        return this.#create(kind)
+      case Op.delete:
+        return this.#delete()
+      case Op.setAcl:
+        return this.#setAcl()
+      case Op.check:
+        return this.#check()
+      default:
+        throw new Error(`operation ${kind} can not be applied`)
+    }
+  }
+
+  #mayNot(node: NodeRef, perm: number): boolean {
+    if ((this.#options & BatchOption.skipAcl) !== 0) return false
+    return !check(this.tree.acls, this.tree.store.acl(node), perm, this.#ids)
+  }
+
+  get #sessionGone(): boolean {
+    return !this.tree.sessions.has(this.#session)
+  }
+
+  get #enforceQuota(): boolean {
+    return (this.#options & BatchOption.enforceQuota) !== 0
+  }
+
+  // ---------------------------------------------------------------- create
+
+  /** Checks in ZooKeeper's order (semantics.md rule 13). */
+  #create(kind: number): number {
+    const { tree } = this
+    const { store } = tree
+    const r = this.#body
+    const length = r.field()
+    const from = r.start
+    let buf: Buffer = r.buf
+    let start = from
+    let end = from + Math.max(length, 0)
+    const dataLength = r.field()
+    const data = r.start
+    const requested = readAcls(r)
+    const flags = r.int()
+    const ttl = kind === Op.createTtl ? r.long() : 0
+
+    const flagError = this.#flagProblem(kind, flags, ttl)
+    if (flagError !== Code.ok) return flagError
+    if (this.#sessionGone) return Code.sessionExpired
+    let slash = lastSlash(buf, start, end)
+    if (slash < 0 || hasNul(buf, start, end)) return Code.badArguments
+    let list: readonly Acl[] = openAcl
+    if (requested !== openAcl) {
+      const fixed = fixAcl(requested, this.#ids)
+      if (fixed.code !== Code.ok) return fixed.code
+      list = fixed.list
+    }
+    const parent = slash <= start + 1 && slash === start ? store.root : this.#find(buf, start, slash)
+    if (parent === NONE) return Code.noNode
+    if (this.#mayNot(parent, Perm.create)) return Code.noAuth
+    if (
+      flags === CreateFlag.persistentSequential ||
+      flags === CreateFlag.ephemeralSequential ||
+      flags === CreateFlag.ttlSequential
+    ) {
+      end = this.#appendSequence(buf, start, end, store.cversion(parent))
+      slash -= start
+      start = 0
+      buf = this.#path
+    }
+    if (pathProblem(buf, start, end) !== undefined) return Code.badArguments
+    if (end - start === 1 || store.findChild(parent, buf, slash + 1, end) !== NONE) return Code.nodeExists
+    if (store.kind(parent) === NodeKind.ephemeral) return Code.noChildrenForEphemerals
+
+    const bookQuota = tree.quotas.paths.size > 0
+    const quotaNode = tree.quotas.isQuotaPath(buf, start, end)
+    const path = bookQuota || quotaNode || tree.watched ? buf.toString('utf8', start, end) : ''
+    const size = Math.max(dataLength, 0)
+    if (bookQuota && !tree.quotas.allows(path, size, 1, this.#enforceQuota)) return Code.quotaExceeded
+
+    const nodeKind = kindOf(flags)
+    const owner = nodeKind === NodeKind.ephemeral ? this.#session : ttl
+    const acl = list === openAcl ? OPEN : tree.acls.intern(list)
+    const node = tree.insert(
+      parent,
+      buf,
+      slash + 1,
+      end,
+      nodeKind,
+      owner,
+      acl,
+      r.buf,
+      data,
+      dataLength,
+      this.#zxid,
+      this.#time,
+    )
+    if (quotaNode) tree.quotas.quotaNodeCreated(path)
+    if (bookQuota) tree.quotas.book(path, size, 1)
+    if (tree.watched) {
+      tree.changes.add(EventType.nodeCreated, path, tree.acls.get(acl))
+      tree.changed(EventType.nodeChildrenChanged, parent)
+    }
+    if (this.#wanted) {
+      this.reply.int(end - start)
+      this.reply.raw(buf, start, end)
+      if (kind !== Op.create) writeStat(this.reply, store, node)
+    }
+    return Code.ok
+  }
+
+  #flagProblem(kind: number, flags: number, ttl: number): number {
+    if (kind === Op.createTtl) {
+      if (flags !== CreateFlag.ttl && flags !== CreateFlag.ttlSequential) return Code.badArguments
+      if ((this.#options & BatchOption.ttlDisabled) !== 0) return Code.unimplemented
+      return ttl >= 1 && ttl <= maxTtl ? Code.ok : Code.badArguments
+    }
+    if (kind === Op.createContainer) return flags === CreateFlag.container ? Code.ok : Code.badArguments
+    return flags >= 0 && flags <= CreateFlag.ephemeralSequential ? Code.ok : Code.badArguments
+  }
+
+  /** Copies the path and appends the parent's stored cversion as ten digits (rule 14); returns the end. */
+  #appendSequence(buf: Buffer, start: number, end: number, sequence: number): number {
+    const length = end - start
+    if (this.#path.length < length + 16) this.#path = Buffer.alloc(length * 2 + 16)
+    buf.copy(this.#path, 0, start, end)
+    const digits =
+      sequence < 0 ? `-${String(-sequence).padStart(9, '0')}` : String(sequence).padStart(10, '0')
+    return length + this.#path.write(digits, length, 'latin1')
+  }
+
+  /** ZooKeeper knows the root by '' as well as by '/'. */
+  #find(buf: Buffer, start: number, end: number): NodeRef {
+    return start === end ? this.tree.store.root : this.tree.store.find(buf, start, end)
+  }
+
+  // ---------------------------------------------------------------- delete
+
+  #delete(): number {
+    const { tree } = this
+    const { store } = tree
+    const r = this.#body
+    const length = r.field()
+    const start = r.start
+    const end = start + Math.max(length, 0)
+    const version = r.int()
+    if (this.#sessionGone) return Code.sessionExpired
+    const slash = lastSlash(r.buf, start, end)
+    if (slash < 0 || hasNul(r.buf, start, end) || this.#isSystemPath(start, end)) return Code.badArguments
+    const parent = this.#find(r.buf, start, slash)
+    if (parent === NONE) return Code.noNode
+    if (this.#mayNot(parent, Perm.delete)) return Code.noAuth
+    const node = store.find(r.buf, start, end)
+    if (node === NONE) return Code.noNode
+    if (version !== -1 && version !== store.version(node)) return Code.badVersion
+    if (store.numChildren(node) > 0) return Code.notEmpty
+    this.#remove(node)
+    return Code.ok
+  }
+
+  /** Znodes that can not be deleted: /, /zookeeper, /zookeeper/quota, /zookeeper/config. */
+  #isSystemPath(start: number, end: number): boolean {
+    const length = end - start
+    if (length !== 1 && length !== 10 && length !== 16 && length !== 17) return false
+    const path = this.#body.buf.toString('latin1', start, end)
+    return (
+      path === '/' || path === '/zookeeper' || path === '/zookeeper/quota' || path === '/zookeeper/config'
+    )
+  }
+
+  #remove(node: NodeRef): void {
+    const { tree } = this
+    const { store, quotas } = tree
+    tree.deleting(node)
+    if (quotas.paths.size === 0) {
+      tree.remove(node, this.#zxid)
+      return
+    }
+    const path = store.path(node)
+    const size = Math.max(store.dataLength(node), 0)
+    tree.remove(node, this.#zxid)
+    quotas.quotaNodeDeleted(path)
+    quotas.book(path, -size, -1)
+  }
+
+  /** The reaper's deletion, rule 20. */
+  #deleteContainer(): number {
+    const { store } = this.tree
+    const r = this.#body
+    const length = r.field()
+    const node = store.find(r.buf, r.start, r.start + Math.max(length, 0))
+    if (node === NONE) return Code.noNode
+    if (store.numChildren(node) > 0) return Code.notEmpty
+    const kind = store.kind(node)
+    if (kind !== NodeKind.container && kind !== NodeKind.ttl) return Code.badVersion
+    this.#remove(node)
+    return Code.ok
+  }
+
+  // ---------------------------------------------------------------- set, check
+
+  #setData(): number {
+    const { tree } = this
+    const { store } = tree
+    const r = this.#body
+    const length = r.field()
+    const start = r.start
+    const end = start + Math.max(length, 0)
+    const dataLength = r.field()
+    const data = r.start
+    const version = r.int()
+    if (this.#sessionGone) return Code.sessionExpired
+    const node = store.find(r.buf, start, end)
+    if (node === NONE) return pathProblem(r.buf, start, end) === undefined ? Code.noNode : Code.badArguments
+    if (this.#mayNot(node, Perm.write)) return Code.noAuth
+    const current = store.version(node)
+    if (tree.quotas.paths.size > 0) {
+      const diff = Math.max(dataLength, 0) - Math.max(store.dataLength(node), 0)
+      const path = r.text(start, end)
+      if (!tree.quotas.allows(path, diff, 0, this.#enforceQuota)) return Code.quotaExceeded
+      if (version !== -1 && version !== current) return Code.badVersion
+      tree.replaceData(node, r.buf, data, dataLength, this.#zxid, this.#time)
+      if (diff !== 0) tree.quotas.book(path, diff, 0)
+    } else {
+      if (version !== -1 && version !== current) return Code.badVersion
+      tree.replaceData(node, r.buf, data, dataLength, this.#zxid, this.#time)
+    }
+    tree.changed(EventType.nodeDataChanged, node)
+    if (this.#wanted) writeStat(this.reply, store, node)
+    return Code.ok
+  }
+
+  #setAcl(): number {
+    const { tree } = this
+    const { store } = tree
+    const r = this.#body
+    const length = r.field()
+    const start = r.start
+    const end = start + Math.max(length, 0)
+    const requested = readAcls(r)
+    const version = r.int()
+    if (this.#sessionGone) return Code.sessionExpired
+    if (pathProblem(r.buf, start, end) !== undefined) return Code.badArguments
+    const fixed = fixAcl(requested, this.#ids)
+    if (fixed.code !== Code.ok) return fixed.code
+    const node = store.find(r.buf, start, end)
+    if (node === NONE) return Code.noNode
+    if (this.#mayNot(node, Perm.admin)) return Code.noAuth
+    if (version !== -1 && version !== store.aversion(node)) return Code.badVersion
+    tree.replaceAcl(node, tree.acls.intern(fixed.list))
+    if (this.#wanted) writeStat(this.reply, store, node)
+    return Code.ok
+  }
+
+  #check(): number {
+    const { store } = this.tree
+    const r = this.#body
+    const length = r.field()
+    const start = r.start
+    const end = start + Math.max(length, 0)
+    const version = r.int()
+    if (this.#sessionGone) return Code.sessionExpired
+    if (pathProblem(r.buf, start, end) !== undefined) return Code.badArguments
+    const node = store.find(r.buf, start, end)
+    if (node === NONE) return Code.noNode
+    if (this.#mayNot(node, Perm.read)) return Code.noAuth
+    return version === -1 || version === store.version(node) ? Code.ok : Code.badVersion
+  }
+
+  // ---------------------------------------------------------------- multi
+
+  /**
+   * All or nothing (semantics.md rules 22-24, wire.md section 7). A failed one answers with error results and header
+   * error 0; that is told by `multiFailed`.
+   */
+  #multi(): number {
+    const { tree, reply } = this
+    const r = this.#body
+    const first = r.pos
+    tree.begin()
+    let failed = -1
+    let code: number = Code.ok
+    let index = 0
+    for (;;) {
+      const type = r.int()
+      const done = r.bool()
+      r.int()
+      if (done) break
+      const at = reply.pos
+      if (this.#wanted) writeMultiHeader(reply, resultType(type), 0)
+      const next = skipOperation(type, r)
+      code = this.#operation(type)
+      if (code !== Code.ok) {
+        reply.pos = at
+        failed = index
+        break
+      }
+      r.pos = next
+      index++
+    }
+    if (failed < 0) {
+      tree.commit()
+      if (this.#wanted) writeMultiEnd(reply)
+      return Code.ok
+    }
+    tree.rollback()
+    tree.changes.count = 0
+    reply.pos = 0
+    if (this.#wanted) this.#writeFailures(first, failed, code)
+    return Code.ok
+  }
+
+  /** Results of a failed multi: 0 before the failed operation, its code, runtimeInconsistency behind it. */
+  #writeFailures(first: number, failed: number, code: number): void {
+    const r = this.#body
+    r.pos = first
+    for (let index = 0; ; index++) {
+      const type = r.int()
+      const done = r.bool()
+      r.int()
+      if (done) break
+      r.pos = skipOperation(type, r)
+      const err = index < failed ? Code.ok : index === failed ? code : Code.runtimeInconsistency
+      writeMultiHeader(this.reply, Op.error, err)
+      this.reply.int(err)
+    }
+    writeMultiEnd(this.reply)
+  }
+
+  // ---------------------------------------------------------------- sessions, settings
+
+  /** Ephemerals go with their session, at one zxid (rule 37); a session already gone is no error. */
+  #closeSession(): number {
+    const { tree } = this
+    const owned = tree.ephemeralsOf(this.#session)
+    for (const node of [...owned]) this.#remove(node)
+    tree.endSession(this.#session)
+    return Code.ok
+  }
+
+  #settings(): number {
+    const r = this.#body
+    const rulesVersion = r.int()
+    const ensembleId = r.buffer() ?? noBytes
+    const secret = r.buffer() ?? noBytes
+    this.tree.changeSettings({ rulesVersion, ensembleId, secret })
+    return Code.ok
+  }
+}
+
+function kindOf(flags: number): number {
+  switch (flags) {
+    case CreateFlag.ephemeral:
+    case CreateFlag.ephemeralSequential:
+      return NodeKind.ephemeral
+    case CreateFlag.container:
+      return NodeKind.container
+    case CreateFlag.ttl:
+    case CreateFlag.ttlSequential:
+      return NodeKind.ttl
+    default:
+      return NodeKind.persistent
+  }
+}
+
+/** The type under which a multi answers an operation: the create family beyond plain create answers as create2. */
+function resultType(type: number): number {
+  return type === Op.createContainer || type === Op.createTtl ? Op.create2 : type
+}
+
+function writeMultiHeader(out: Writer, type: number, err: number): void {
+  out.int(type)
+  out.bool(false)
+  out.int(err)
+}
+
+/** The header that ends a list of multi operations or results. */
+export function writeMultiEnd(out: Writer): void {
+  out.int(-1)
+  out.bool(true)
+  out.int(-1)
+}
+
+/** Where the operation record at the reader's position ends; the reader stays where it is. */
+function skipOperation(type: number, r: Reader): number {
+  const from = r.pos
+  checkOperation(type, r)
+  const end = r.pos
+  r.pos = from
+  return end
+}
+
+/**
+ * Reads over the record of one write operation: it is well formed if this returns. Throws ZkError marshallingError
+ * for a short record, a null path where ZooKeeper refuses one, or an operation that is not a write.
+ */
+export function checkOperation(type: number, r: Reader): void {
+  const path = r.field()
+  switch (type) {
+    case Op.create:
+    case Op.create2:
+    case Op.createContainer:
+    case Op.createTtl:
+      r.field()
+      readAcls(r)
+      r.int()
+      if (type === Op.createTtl) r.long()
+      break
+    case Op.delete:
+    case Op.check:
+      r.int()
+      break
+    case Op.setData:
+      r.field()
+      r.int()
+      break
+    case Op.setAcl:
+      readAcls(r)
+      r.int()
+      break
+    case Op.deleteContainer:
+      break
+    default:
+      throw new ZkError(Code.marshallingError, `operation ${type} is not a write`)
+  }
+  if (path < 0) throw new ZkError(Code.marshallingError, 'the path is null')
+}

@@ -1,0 +1,640 @@
+// The replicated state of a server: znodes, ACLs, sessions, quotas and settings, with the few ways to change it.
+// Everything here is a function of the applied history alone. The rules of each operation are in apply.ts; this
+// file keeps the indexes, the running digest, the lists of what the next checkpoint must write, and the undo of a
+// multi consistent with every change.
+import { crc32 } from 'node:zlib'
+import { assert } from '../base/assert.ts'
+import { EventType } from '../base/opcodes.ts'
+import { Writer } from '../jute/writer.ts'
+import { type Acl, AclTable } from './acl.ts'
+import { createFlatStore } from './flat-store.ts'
+import { QuotaTable } from './quota.ts'
+import { NONE, NodeFlag, NodeKind, type NodeRef, type Store } from './store.ts'
+
+const half = 2 ** 32
+
+/** What the ensemble agreed on once; undefined in a tree that never had a leader. */
+export type Settings = {
+  /** Names the ensemble: servers of another one are refused. */
+  readonly ensembleId: Buffer
+  /** Keys the session passwords (DESIGN 2.5). */
+  readonly secret: Buffer
+  /** Version of the rules that apply follows (DESIGN 2.8). */
+  readonly rulesVersion: number
+}
+
+/** What watchers may want to hear of the transaction applied last, in order. */
+export class Changes {
+  count = 0
+  readonly types: number[] = []
+  readonly paths: string[] = []
+  /** ACL that the znode had (of the parent for children events): a watcher must be allowed to read it. */
+  readonly acls: (readonly Acl[])[] = []
+
+  add(type: number, path: string, acl: readonly Acl[]): void {
+    this.types[this.count] = type
+    this.paths[this.count] = path
+    this.acls[this.count] = acl
+    this.count++
+  }
+}
+
+/** How one change inside a multi is taken back. */
+type Undo =
+  | {
+      readonly type: 'insert'
+      node: NodeRef
+      parent: NodeRef
+      readonly cversion: number
+      readonly pzxid: number
+    }
+  | { readonly type: 'remove'; node: NodeRef; parent: NodeRef; readonly image: Image; readonly pzxid: number }
+  | {
+      readonly type: 'data'
+      node: NodeRef
+      readonly data: Buffer | null
+      readonly version: number
+      readonly mzxid: number
+      readonly mtime: number
+    }
+  | { readonly type: 'quota'; readonly path: string; readonly added: boolean }
+
+/** Everything of a znode that was removed. */
+type Image = {
+  readonly name: Buffer
+  readonly data: Buffer | null
+  readonly numbers: readonly number[]
+}
+
+/** Where `Image.numbers` has the ACL. */
+const aclOfImage = 10
+
+/** Receives znodes at the moment they must be encoded for the checkpoint under way. */
+export type PendingEncoder = (node: NodeRef) => void
+
+/** The state and its indexes. */
+export class Tree {
+  readonly store: Store
+  readonly acls: AclTable
+  readonly quotas: QuotaTable
+  /** Open sessions: id to timeout in ms. */
+  readonly sessions = new Map<number, number>()
+  readonly #ephemerals = new Map<number, Set<NodeRef>>()
+  #ephemeralCount = 0
+  /** Candidates of the reaper (semantics.md rule 18). */
+  readonly containers = new Set<NodeRef>()
+  readonly ttls = new Set<NodeRef>()
+  settings: Settings | undefined
+  /** The last transaction applied; 0 in a fresh tree. */
+  zxid = 0
+
+  /** Set while somebody listens to changes: building paths for nobody would be waste. */
+  watched = false
+  readonly changes = new Changes()
+  /** Remarks for the log that applying produced (soft quotas); drained by the node. */
+  readonly notices: string[] = []
+
+  #digestHigh = 0
+  #digestLow = 0
+  #stale: NodeRef[] = []
+  #undo: Undo[] | undefined
+  #dirty: NodeRef[] = []
+  #removed: Buffer[] = []
+  #dirtySessions = new Set<number>()
+  #settingsDirty = false
+  #encodePending: PendingEncoder | undefined
+  #dirtyBytes = 0
+  readonly #scratch = new Writer(4096)
+
+  constructor(store: Store = createFlatStore()) {
+    this.store = store
+    this.acls = new AclTable()
+    this.quotas = new QuotaTable(this)
+  }
+
+  /** Fills an empty tree with what every fresh server has: / and the three system znodes. */
+  initialize(): void {
+    const store = this.store
+    assert(store.count === 1, 'only an empty tree can be initialized')
+    const name = (text: string) => Buffer.from(text)
+    const empty = Buffer.alloc(0)
+    const add = (parent: NodeRef, text: string) => {
+      const bytes = name(text)
+      const node = store.create(parent, bytes, 0, bytes.length)
+      store.setData(node, empty, 0, 0)
+      this.touch(node)
+      return node
+    }
+    store.setData(store.root, empty, 0, 0)
+    this.touch(store.root)
+    const system = add(store.root, 'zookeeper')
+    add(system, 'quota')
+    const config = add(system, 'config')
+    const readOnly = this.acls.intern([{ perms: 1, scheme: 'world', id: 'anyone' }])
+    this.acls.retain(readOnly)
+    store.setAcl(config, readOnly)
+    store.setAversion(config, -1)
+  }
+
+  // ---------------------------------------------------------------- changes
+
+  /**
+   * Must be called before any change of a znode: lets the checkpoint under way take the old state first, takes the
+   * old digest out of the running one, and marks the znode for the next checkpoint.
+   */
+  touch(node: NodeRef): void {
+    const store = this.store
+    let flags = store.flags(node)
+    if ((flags & NodeFlag.pending) !== 0) {
+      this.#encodePending?.(node)
+      flags = store.flags(node)
+    }
+    const wanted = NodeFlag.dirty | NodeFlag.stale
+    if ((flags & wanted) === wanted) return
+    if ((flags & NodeFlag.dirty) === 0) {
+      this.#dirty.push(node)
+      this.#dirtyBytes += 128
+    }
+    if ((flags & NodeFlag.stale) === 0) {
+      this.#subtract(store.digest(node))
+      store.setDigest(node, 0)
+      this.#stale.push(node)
+    }
+    store.setFlags(node, flags | wanted)
+  }
+
+  /** Adds a znode under `parent`: data is `data[start, start + length)`, null if `length` is -1. */
+  insert(
+    parent: NodeRef,
+    name: Uint8Array,
+    nameStart: number,
+    nameEnd: number,
+    kind: number,
+    owner: number,
+    acl: number,
+    data: Uint8Array,
+    start: number,
+    length: number,
+    zxid: number,
+    time: number,
+  ): NodeRef {
+    const store = this.store
+    this.touch(parent)
+    const cversion = store.cversion(parent)
+    const pzxid = store.pzxid(parent)
+    const node = store.create(parent, name, nameStart, nameEnd)
+    this.touch(node)
+    store.setCversion(parent, (cversion + 1) | 0)
+    store.setPzxid(parent, zxid)
+    store.setCzxid(node, zxid)
+    store.setMzxid(node, zxid)
+    store.setPzxid(node, zxid)
+    store.setCtime(node, time)
+    store.setMtime(node, time)
+    store.setAcl(node, acl)
+    this.acls.retain(acl)
+    if (length >= 0) {
+      store.setData(node, data, start, start + length)
+      this.#dirtyBytes += length
+    }
+    if (kind !== NodeKind.persistent) {
+      store.setKind(node, kind)
+      store.setOwner(node, owner)
+      this.#index(node, kind, owner)
+    }
+    this.#undo?.push({ type: 'insert', node, parent, cversion, pzxid })
+    return node
+  }
+
+  /** Removes a childless znode; the parent's pzxid becomes `zxid`. */
+  remove(node: NodeRef, zxid: number): void {
+    const store = this.store
+    const parent = store.parent(node)
+    this.touch(parent)
+    this.#undo?.push({ type: 'remove', node, parent, image: this.#imageOf(node), pzxid: store.pzxid(parent) })
+    store.setPzxid(parent, zxid)
+    this.#drop(node)
+  }
+
+  /** Replaces a znode's data and counts its version up. */
+  replaceData(
+    node: NodeRef,
+    data: Uint8Array,
+    start: number,
+    length: number,
+    zxid: number,
+    time: number,
+  ): void {
+    const store = this.store
+    this.touch(node)
+    if (this.#undo !== undefined) this.#rememberData(node)
+    if (length >= 0) store.setData(node, data, start, start + length)
+    else store.clearData(node)
+    this.#dirtyBytes += Math.max(length, 0)
+    store.setVersion(node, (store.version(node) + 1) | 0)
+    store.setMzxid(node, zxid)
+    store.setMtime(node, time)
+  }
+
+  /** Replaces data without a trace in the stat: quota usage (semantics.md rule 64). */
+  overwriteData(node: NodeRef, text: string): void {
+    this.touch(node)
+    if (this.#undo !== undefined) this.#rememberData(node)
+    const bytes = Buffer.from(text)
+    this.store.setData(node, bytes, 0, bytes.length)
+  }
+
+  /** Replaces a znode's ACL and counts its aversion up. */
+  replaceAcl(node: NodeRef, acl: number): void {
+    const store = this.store
+    this.touch(node)
+    this.acls.retain(acl)
+    this.acls.release(store.acl(node))
+    store.setAcl(node, acl)
+    store.setAversion(node, (store.aversion(node) + 1) | 0)
+  }
+
+  openSession(id: number, timeoutMs: number): void {
+    this.sessions.set(id, timeoutMs)
+    this.#dirtySessions.add(id)
+  }
+
+  /** Forgets a session; its ephemerals must have been removed before. */
+  endSession(id: number): void {
+    assert(this.#ephemerals.get(id) === undefined, `session ${id} ends and still owns ephemerals`)
+    if (this.sessions.delete(id)) this.#dirtySessions.add(id)
+  }
+
+  changeSettings(settings: Settings): void {
+    this.settings = settings
+    this.#settingsDirty = true
+  }
+
+  /** Ephemerals of a session; do not keep the set. */
+  ephemeralsOf(session: number): ReadonlySet<NodeRef> {
+    return this.#ephemerals.get(session) ?? noNodes
+  }
+
+  /** Session ids that own ephemerals. */
+  ephemeralOwners(): IterableIterator<number> {
+    return this.#ephemerals.keys()
+  }
+
+  get ephemeralCount(): number {
+    return this.#ephemeralCount
+  }
+
+  /** Tells of a change if anybody listens; the path is built only then. */
+  changed(type: number, node: NodeRef): void {
+    if (this.watched) this.changes.add(type, this.store.path(node), this.acls.get(this.store.acl(node)))
+  }
+
+  /** A deletion is told before the znode goes: NodeDeleted, then the parent's NodeChildrenChanged. */
+  deleting(node: NodeRef): void {
+    if (!this.watched) return
+    this.changed(EventType.nodeDeleted, node)
+    this.changed(EventType.nodeChildrenChanged, this.store.parent(node))
+  }
+
+  #index(node: NodeRef, kind: number, owner: number): void {
+    if (kind === NodeKind.ephemeral) {
+      let owned = this.#ephemerals.get(owner)
+      if (owned === undefined) {
+        owned = new Set()
+        this.#ephemerals.set(owner, owned)
+      }
+      owned.add(node)
+      this.#ephemeralCount++
+    } else if (kind === NodeKind.container) {
+      this.containers.add(node)
+    } else if (kind === NodeKind.ttl) {
+      this.ttls.add(node)
+    }
+  }
+
+  #unindex(node: NodeRef): void {
+    const kind = this.store.kind(node)
+    if (kind === NodeKind.ephemeral) {
+      const owner = this.store.owner(node)
+      const owned = this.#ephemerals.get(owner)
+      if (owned?.delete(node)) this.#ephemeralCount--
+      if (owned?.size === 0) this.#ephemerals.delete(owner)
+    } else if (kind === NodeKind.container) {
+      this.containers.delete(node)
+    } else if (kind === NodeKind.ttl) {
+      this.ttls.delete(node)
+    }
+  }
+
+  #drop(node: NodeRef): void {
+    const store = this.store
+    this.touch(node)
+    if ((store.flags(node) & NodeFlag.stored) !== 0) {
+      const path = Buffer.allocUnsafe(store.pathLength(node))
+      store.copyPath(node, path, 0)
+      this.#removed.push(path)
+      this.#dirtyBytes += path.length
+    }
+    this.#unindex(node)
+    this.acls.release(store.acl(node))
+    store.setFlags(node, 0)
+    store.remove(node)
+  }
+
+  // ---------------------------------------------------------------- multi
+
+  /** From here on changes can be taken back. */
+  begin(): void {
+    assert(this.#undo === undefined, 'a multi inside a multi')
+    this.#undo = []
+  }
+
+  /** The changes since `begin` stay. */
+  commit(): void {
+    for (const step of this.#undo as Undo[])
+      if (step.type === 'remove') this.acls.release(step.image.numbers[aclOfImage] as number)
+    this.#undo = undefined
+  }
+
+  /** Takes back every change since `begin`, the last one first. */
+  rollback(): void {
+    const undo = this.#undo as Undo[]
+    this.#undo = undefined
+    for (let i = undo.length - 1; i >= 0; i--) {
+      const step = undo[i] as Undo
+      if (step.type === 'remove') {
+        const node = this.#restore(step.parent, step.image)
+        this.touch(step.parent)
+        this.store.setPzxid(step.parent, step.pzxid)
+        if (node !== step.node) renumber(undo, i, step.node, node)
+      } else {
+        this.#takeBack(step)
+      }
+    }
+  }
+
+  #takeBack(step: Exclude<Undo, { type: 'remove' }>): void {
+    const store = this.store
+    switch (step.type) {
+      case 'insert':
+        this.#drop(step.node)
+        this.touch(step.parent)
+        store.setCversion(step.parent, step.cversion)
+        store.setPzxid(step.parent, step.pzxid)
+        break
+      case 'data':
+        this.touch(step.node)
+        if (step.data === null) store.clearData(step.node)
+        else store.setData(step.node, step.data, 0, step.data.length)
+        store.setVersion(step.node, step.version)
+        store.setMzxid(step.node, step.mzxid)
+        store.setMtime(step.node, step.mtime)
+        break
+      case 'quota':
+        if (step.added) this.quotas.paths.delete(step.path)
+        else this.quotas.paths.add(step.path)
+        break
+    }
+  }
+
+  /** For the quota table: its set of paths changed inside a multi. */
+  rememberQuota(path: string, added: boolean): void {
+    this.#undo?.push({ type: 'quota', path, added })
+  }
+
+  #rememberData(node: NodeRef): void {
+    const store = this.store
+    const undo = this.#undo as Undo[]
+    undo.push({
+      type: 'data',
+      node,
+      data: this.data(node),
+      version: store.version(node),
+      mzxid: store.mzxid(node),
+      mtime: store.mtime(node),
+    })
+  }
+
+  #imageOf(node: NodeRef): Image {
+    const s = this.store
+    const name = Buffer.allocUnsafe(s.nameLength(node))
+    s.copyName(node, name, 0)
+    const numbers = [s.czxid(node), s.mzxid(node), s.pzxid(node), s.ctime(node), s.mtime(node), s.owner(node)]
+    numbers.push(s.version(node), s.cversion(node), s.aversion(node), s.kind(node), s.acl(node))
+    this.acls.retain(s.acl(node))
+    return { name, data: this.data(node), numbers }
+  }
+
+  #restore(parent: NodeRef, image: Image): NodeRef {
+    const s = this.store
+    const node = s.create(parent, image.name, 0, image.name.length)
+    const at = (index: number) => image.numbers[index] as number
+    this.touch(node)
+    s.setCzxid(node, at(0))
+    s.setMzxid(node, at(1))
+    s.setPzxid(node, at(2))
+    s.setCtime(node, at(3))
+    s.setMtime(node, at(4))
+    s.setOwner(node, at(5))
+    s.setVersion(node, at(6))
+    s.setCversion(node, at(7))
+    s.setAversion(node, at(8))
+    s.setKind(node, at(9))
+    s.setAcl(node, at(aclOfImage))
+    if (image.data !== null) s.setData(node, image.data, 0, image.data.length)
+    this.#index(node, at(9), at(5))
+    return node
+  }
+
+  // ---------------------------------------------------------------- reading
+
+  /** A copy of a znode's data, null if it has none. */
+  data(node: NodeRef): Buffer | null {
+    const length = this.store.dataLength(node)
+    if (length < 0) return null
+    const data = Buffer.allocUnsafe(length)
+    this.store.copyData(node, data, 0)
+    return data
+  }
+
+  /** The ephemeralOwner field as ZooKeeper stores it, as two 32 bit halves for `write`. */
+  #writeOwner(out: Writer, node: NodeRef): void {
+    const store = this.store
+    const kind = store.kind(node)
+    const owner = store.owner(node)
+    if (kind === NodeKind.container) {
+      out.int(-0x80000000)
+      out.int(0)
+    } else if (kind === NodeKind.ttl) {
+      out.int((0xff000000 | Math.floor(owner / half)) >> 0)
+      out.int(owner >> 0)
+    } else {
+      out.long(owner)
+    }
+  }
+
+  // ---------------------------------------------------------------- digest
+
+  /** The running tree digest (ZooKeeper's version 2) as two unsigned halves [high, low]. */
+  digest(): [number, number] {
+    if (this.#stale.length > 0) this.#refreshDigest()
+    return [this.#digestHigh, this.#digestLow]
+  }
+
+  #refreshDigest(): void {
+    const store = this.store
+    for (const node of this.#stale) {
+      const flags = store.flags(node)
+      if ((flags & NodeFlag.stale) === 0) continue
+      store.setFlags(node, flags & ~NodeFlag.stale)
+      const digest = this.nodeDigest(node)
+      store.setDigest(node, digest)
+      this.#add(digest)
+    }
+    this.#stale = []
+  }
+
+  /** Makes a znode's cached digest part of the sum, for loading. */
+  adoptDigest(node: NodeRef, digest: number): void {
+    this.store.setDigest(node, digest)
+    this.#add(digest)
+  }
+
+  /** CRC-32 over path, data and stat (storage-v2.md section 4); 0 below /zookeeper/, which has no part in it. */
+  nodeDigest(node: NodeRef): number {
+    const store = this.store
+    const out = this.#scratch
+    const pathLength = node === store.root ? 0 : store.pathLength(node)
+    const dataLength = Math.max(store.dataLength(node), 0)
+    out.clear()
+    out.ensure(pathLength + dataLength + 60)
+    if (pathLength > 0) {
+      store.copyPath(node, out.buf, 0)
+      if (pathLength > 11 && out.buf.toString('latin1', 0, 11) === '/zookeeper/') return 0
+    }
+    out.pos = store.copyData(node, out.buf, pathLength)
+    this.writeStatBlock(out, node)
+    return crc32(out.bytes())
+  }
+
+  /** The 60 bytes of a znode's stat that its digest covers, in that order. */
+  writeStatBlock(out: Writer, node: NodeRef): void {
+    const store = this.store
+    out.long(store.czxid(node))
+    out.long(store.mzxid(node))
+    out.long(store.pzxid(node))
+    out.long(store.ctime(node))
+    out.long(store.mtime(node))
+    out.int(store.version(node))
+    out.int(store.cversion(node))
+    out.int(store.aversion(node))
+    this.#writeOwner(out, node)
+  }
+
+  #add(digest: number): void {
+    const low = this.#digestLow + digest
+    this.#digestLow = low % half
+    if (low >= half) this.#digestHigh = (this.#digestHigh + 1) % half
+  }
+
+  #subtract(digest: number): void {
+    const low = this.#digestLow - digest
+    this.#digestLow = low < 0 ? low + half : low
+    if (low < 0) this.#digestHigh = this.#digestHigh === 0 ? half - 1 : this.#digestHigh - 1
+  }
+
+  // ---------------------------------------------------------------- what a checkpoint takes
+
+  /** Estimated bytes that the next checkpoint will write. */
+  get dirtyBytes(): number {
+    return this.#dirtyBytes
+  }
+
+  /**
+   * Hands over what changed since the last call and starts a new list. The znodes among it are flagged pending: each
+   * is given to `encode` before it changes again; who takes the list encodes the others in its own time.
+   */
+  takeDirty(encode: PendingEncoder): {
+    nodes: NodeRef[]
+    removed: Buffer[]
+    sessions: Set<number>
+    settings: boolean
+  } {
+    const store = this.store
+    const taken = {
+      nodes: this.#dirty,
+      removed: this.#removed,
+      sessions: this.#dirtySessions,
+      settings: this.#settingsDirty,
+    }
+    for (const node of taken.nodes) {
+      const flags = store.flags(node)
+      if ((flags & NodeFlag.dirty) !== 0) store.setFlags(node, (flags & ~NodeFlag.dirty) | NodeFlag.pending)
+    }
+    this.#dirty = []
+    this.#removed = []
+    this.#dirtySessions = new Set()
+    this.#settingsDirty = false
+    this.#dirtyBytes = 0
+    this.#encodePending = encode
+    return taken
+  }
+
+  /** The checkpoint that took the list is complete. */
+  checkpointDone(): void {
+    this.#encodePending = undefined
+  }
+
+  /** The checkpoint failed: the next one stands alone and must write everything. */
+  checkpointFailed(): void {
+    const store = this.store
+    this.#encodePending = undefined
+    this.#removed = []
+    this.forEach((node) => {
+      const flags = store.flags(node) & ~(NodeFlag.pending | NodeFlag.stored)
+      if ((flags & NodeFlag.dirty) === 0) this.#dirty.push(node)
+      store.setFlags(node, flags | NodeFlag.dirty)
+    })
+    for (const id of this.sessions.keys()) this.#dirtySessions.add(id)
+    this.#settingsDirty = true
+  }
+
+  /** Sessions are marked as already stored, for loading. */
+  loadSession(id: number, timeoutMs: number): void {
+    this.sessions.set(id, timeoutMs)
+  }
+
+  /** A znode that was loaded: goes into the indexes, is known to be stored, is not dirty. */
+  loaded(node: NodeRef): void {
+    this.store.setFlags(node, NodeFlag.stored)
+    this.#index(node, this.store.kind(node), this.store.owner(node))
+  }
+
+  /** Calls `each` for `top` (the root by default) and every znode below it, parents first. */
+  forEach(each: (node: NodeRef) => void, top: NodeRef = this.store.root): void {
+    const store = this.store
+    let node = top
+    for (;;) {
+      each(node)
+      let next = store.firstChild(node)
+      while (next === NONE) {
+        if (node === top) return
+        next = store.nextSibling(node)
+        if (next === NONE) node = store.parent(node)
+      }
+      node = next
+    }
+  }
+}
+
+const noNodes: ReadonlySet<NodeRef> = new Set()
+
+/** A removed znode came back under another reference: earlier steps must mean the new one. */
+function renumber(undo: Undo[], before: number, from: NodeRef, to: NodeRef): void {
+  for (let i = 0; i < before; i++) {
+    const step = undo[i] as Undo
+    if (step.type === 'quota') continue
+    if (step.node === from) step.node = to
+    if (step.type !== 'data' && step.parent === from) step.parent = to
+  }
+}
