@@ -6,20 +6,29 @@ export LC_ALL=C.UTF-8
 work=$(mktemp -d)
 trap 'rm -r "$work"' EXIT
 rm -f ./*.pem ./*.p12 ./*.jks ./*.jceks
-days=36500
 pass=changeit
+# A beginning long ago, so that the tests also run where the clock is behind.
+java_dates=(-startdate '2015/01/01 00:00:00' -validity 36500)
+
+# sign OUT CSR CERTIFICATE KEY EXTENSIONS: the certificate for a request (openssl x509 can not set dates before 3.4)
+sign() {
+  : >"$work/index"
+  printf '%s\n' '[ca]' 'default_ca=d' '[d]' "database=$work/index" "new_certs_dir=$work" "rand_serial=yes" 'default_md=sha256' \
+    'policy=p' 'unique_subject=no' '[p]' 'C=supplied' 'O=supplied' 'CN=supplied' '[x]' "${@:5}" >"$work/ca.cnf"
+  openssl ca -batch -notext -config "$work/ca.cnf" -extensions x -startdate 20150101000000Z -enddate 21150101000000Z \
+    -in "$2" -out "$1" -keyfile "$4" $([ "$3" = self ] && echo -selfsign || echo "-cert $3")
+}
 
 # An authority, and another below it that signs the server's certificate.
-openssl req -x509 -newkey rsa:2048 -noenc -keyout ca-key.pem -out ca.pem -days $days -subj '/C=DE/O=zabd test/CN=Test CA' \
-  -addext basicConstraints=critical,CA:true -addext keyUsage=critical,keyCertSign,cRLSign
-openssl req -newkey rsa:2048 -noenc -keyout "$work/sub.key" -out "$work/sub.csr" -subj '/C=DE/O=zabd test/CN=Test Sub CA'
-printf 'basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n' >"$work/sub.ext"
-openssl x509 -req -in "$work/sub.csr" -CA ca.pem -CAkey ca-key.pem -days $days -extfile "$work/sub.ext" -out "$work/sub.pem"
-server_ext='subjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n'
-printf "$server_ext" >"$work/server.ext"
-openssl req -newkey rsa:2048 -noenc -keyout server-key.pem -out "$work/server.csr" -subj '/C=DE/O=zabd test/CN=localhost'
-openssl x509 -req -in "$work/server.csr" -CA "$work/sub.pem" -CAkey "$work/sub.key" -days $days -extfile "$work/server.ext" \
-  -out "$work/server.crt"
+request() { openssl req -newkey rsa:2048 -noenc -keyout "$1" -out "$work/csr" -subj "/C=DE/O=zabd test/CN=$2"; }
+authority=('basicConstraints=critical,CA:true' 'keyUsage=critical,keyCertSign,cRLSign')
+request ca-key.pem 'Test CA'
+sign ca.pem "$work/csr" self ca-key.pem "${authority[@]}"
+request "$work/sub.key" 'Test Sub CA'
+sign "$work/sub.pem" "$work/csr" ca.pem ca-key.pem "${authority[@]}"
+request server-key.pem localhost
+sign "$work/server.crt" "$work/csr" "$work/sub.pem" "$work/sub.key" \
+  'subjectAltName=DNS:localhost,IP:127.0.0.1' 'extendedKeyUsage=serverAuth,clientAuth'
 cat "$work/server.crt" "$work/sub.pem" ca.pem >"$work/chain.pem"
 # A key of its own for what tests sign as they run.
 openssl genrsa -out client-key.pem 2048
@@ -54,11 +63,11 @@ keytool -genseckey -keyalg AES -keysize 128 -alias secret -keystore keytool.p12 
 cp keytool.jks keytool-key-password.jks
 keytool -keypasswd -alias server -keystore keytool-key-password.jks -storepass $pass -keypass $pass -new different
 cp keytool.jks keytool-two-keys.jks
-keytool -genkeypair -alias second -keyalg RSA -keysize 2048 -dname 'CN=second' -validity $days -storetype JKS \
+keytool -genkeypair -alias second -keyalg RSA -keysize 2048 -dname 'CN=second' "${java_dates[@]}" -storetype JKS \
   -keystore keytool-two-keys.jks -storepass $pass -keypass $pass
-keytool -genkeypair -alias ec -keyalg EC -groupname secp256r1 -dname 'CN=localhost,O=zabd test' -validity $days \
+keytool -genkeypair -alias ec -keyalg EC -groupname secp256r1 -dname 'CN=localhost,O=zabd test' "${java_dates[@]}" \
   -storetype JKS -keystore keytool-ec.jks -storepass $pass -keypass $pass
-keytool -genkeypair -alias ed -keyalg Ed25519 -dname 'CN=localhost,O=zabd test' -validity $days \
+keytool -genkeypair -alias ed -keyalg Ed25519 -dname 'CN=localhost,O=zabd test' "${java_dates[@]}" \
   -keystore keytool-ed25519.p12 -storepass $pass
 keytool -genseckey -keyalg AES -keysize 128 -alias secret -storetype JCEKS -keystore keytool.jceks -storepass $pass
 keytool -importcert -noprompt -alias ca -file ca.pem -storetype JKS -keystore trust.jks -storepass $pass
