@@ -98,16 +98,15 @@ export class Reader {
     return length < 0 ? null : Buffer.from(this.buf.subarray(this.start, this.start + length))
   }
 
-  /** The element count of a vector, -1 for null. */
+  /** The element count of a vector; negative for null. */
   count(): number {
-    const count = this.int()
-    if (count < -1) throw new ZkError(Code.marshallingError, `a vector's count is ${count}`)
-    return count
+    return this.int()
   }
 
-  /** A vector of ustrings; null becomes empty, null elements become empty strings. */
+  /** A vector of ustrings that must be there; null elements become empty strings. */
   strings(): string[] {
     const count = this.count()
+    if (count < 0) throw new ZkError(Code.marshallingError, 'a list is null')
     const list: string[] = []
     for (let i = 0; i < count; i++) list.push(this.string() ?? '')
     return list

@@ -89,14 +89,19 @@ export class Writer {
     this.raw(value, 0, value.length)
   }
 
-  /** A ustring field; null is length -1. */
+  /**
+   * A ustring field; null is length -1. Characters beyond U+FFFF are written as two surrogates of three bytes each, as
+   * ZooKeeper's Java encoder does.
+   */
   string(value: string | null): void {
     if (value === null) {
       this.int(-1)
       return
     }
     this.ensure(4 + value.length * 3)
-    const written = this.buf.write(value, this.pos + 4, 'utf8')
+    const written = surrogates.test(value)
+      ? writeUnits(this.buf, this.pos + 4, value)
+      : this.buf.write(value, this.pos + 4, 'utf8')
     this.intAt(this.pos, written)
     this.pos += 4 + written
   }
@@ -105,4 +110,25 @@ export class Writer {
     this.int(values.length)
     for (const value of values) this.string(value)
   }
+}
+
+const surrogates = /[\ud800-\udfff]/
+
+/** UTF-8 of each UTF-16 unit on its own; returns the bytes written. */
+function writeUnits(buf: Uint8Array, start: number, value: string): number {
+  let at = start
+  for (let i = 0; i < value.length; i++) {
+    const unit = value.charCodeAt(i)
+    if (unit < 0x80) {
+      buf[at++] = unit
+    } else if (unit < 0x800) {
+      buf[at++] = 0xc0 | (unit >> 6)
+      buf[at++] = 0x80 | (unit & 0x3f)
+    } else {
+      buf[at++] = 0xe0 | (unit >> 12)
+      buf[at++] = 0x80 | ((unit >> 6) & 0x3f)
+      buf[at++] = 0x80 | (unit & 0x3f)
+    }
+  }
+  return at - start
 }

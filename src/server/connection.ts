@@ -34,8 +34,13 @@ const spareOutputs: Writer[] = []
 
 type Phase = 'new' | 'connecting' | 'open' | 'closing' | 'closed'
 
-/** A request that waits behind this connection's writes. */
-type Waiting = { readonly frame: Buffer; readonly behind: number; readonly arrived: number }
+/** A request that waits behind this connection's writes: a read, or one that is to be answered with `err`. */
+type Waiting = {
+  readonly frame: Buffer
+  readonly behind: number
+  readonly arrived: number
+  readonly err: number
+}
 
 /** See file header. */
 export class Connection implements ReadContext<Connection> {
@@ -338,17 +343,28 @@ export class Connection implements ReadContext<Connection> {
     backend.touch(this.session, this.timeoutMs, arrived)
     if (isRead(type)) {
       if (this.#submitted === this.#done) this.#read(xid, type, r, arrived)
-      else this.#wait(buf, start, end, arrived)
-    } else if (isWrite(type)) {
-      this.#write(xid, type, r, arrived)
-    } else {
-      this.#special(xid, type, r, arrived)
+      else this.#wait(buf, start, end, arrived, Code.ok)
+      return
+    }
+    try {
+      if (isWrite(type)) this.#write(xid, type, r, arrived)
+      else this.#special(xid, type, r, arrived)
+    } catch (error) {
+      if (!(error instanceof ZkError) || type === Op.auth) throw error
+      backend.logger.debug({ session: formatSession(this.session), type }, error.message)
+      if (this.#submitted === this.#done) this.#refuse(xid, type, error.code, arrived)
+      else this.#wait(buf, start, end, arrived, error.code)
     }
   }
 
   /** Keeps a request until the writes before it are done. */
-  #wait(buf: Buffer, start: number, end: number, arrived: number): void {
-    this.#waiting.push({ frame: Buffer.from(buf.subarray(start, end)), behind: this.#submitted, arrived })
+  #wait(buf: Buffer, start: number, end: number, arrived: number, err: number): void {
+    this.#waiting.push({
+      frame: Buffer.from(buf.subarray(start, end)),
+      behind: this.#submitted,
+      arrived,
+      err,
+    })
   }
 
   #read(xid: number, type: number, r: Reader, arrived: number): void {
@@ -402,7 +418,8 @@ export class Connection implements ReadContext<Connection> {
       standalone: backend.limits.standalone,
     })
     if (!backend.writable) {
-      this.#refuseWrite(xid, type, arrived)
+      // The disk takes no writes: the client is told.
+      this.#refuse(xid, type, Code.systemError, arrived)
       return
     }
     this.#submitted++
@@ -418,15 +435,9 @@ export class Connection implements ReadContext<Connection> {
     backend.submit(Op.error, this.session, xid, this.ids, errorBody, 0, 4, this, arrived)
   }
 
-  /** The disk takes no writes: the client is told, in the order of its requests. */
-  #refuseWrite(xid: number, type: number, arrived: number): void {
-    const out = this.#output()
-    const at = out.pos
-    out.int(0)
-    out.int(xid)
-    out.long(this.tree.zxid)
-    out.int(Code.systemError)
-    this.#finish(out, at)
+  /** Answers a request with an error of this server alone, which takes no zxid. */
+  #refuse(xid: number, type: number, err: number, arrived: number): void {
+    this.#respond(xid, this.tree.zxid, err, undefined)
     this.#served(type, xid, this.tree.zxid, arrived, true)
   }
 
@@ -519,7 +530,9 @@ export class Connection implements ReadContext<Connection> {
       this.#waitingHead++
       const r = reader.reset(next.frame, 0, next.frame.length)
       const xid = r.int()
-      this.#read(xid, r.int(), r, next.arrived)
+      const type = r.int()
+      if (next.err === Code.ok) this.#read(xid, type, r, next.arrived)
+      else this.#refuse(xid, type, next.err, next.arrived)
     }
     this.#waiting = []
     this.#waitingHead = 0

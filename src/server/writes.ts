@@ -2,7 +2,7 @@
 // configuration forbids. Everything that depends on the state is decided at apply; what is refused here still goes
 // through the write path as an error, since a failed write takes a zxid like any other (wire.md section 4).
 import { Code, ZkError } from '../base/errors.ts'
-import { Op } from '../base/opcodes.ts'
+import { CreateFlag, Op } from '../base/opcodes.ts'
 import type { Reader } from '../jute/reader.ts'
 import { openAcl, schemesKnown } from '../tree/acl.ts'
 import { readAcls } from '../tree/acl-codec.ts'
@@ -45,26 +45,25 @@ const multiOps: ReadonlySet<number> = new Set([
   Op.check,
 ])
 
-/** 0 if the write whose record is at the reader may be proposed, else the error to propose in its place. */
+/**
+ * 0 if the write whose record is at the reader may be proposed, else the error to propose in its place.
+ * Throws ZkError for a record that can not be decoded: that one has no part in the write path and takes no zxid.
+ */
 export function admissionError(type: number, r: Reader, rules: WriteRules): number {
-  try {
-    switch (type) {
-      case Op.closeSession:
-        return Code.ok
-      case Op.multi:
-        return multiError(r, rules)
-      case Op.reconfig:
-        if (!rules.reconfigEnabled) return Code.reconfigDisabled
-        return Code.unimplemented
-      case Op.deleteContainer:
-        // Only the reaper deletes containers (semantics.md rule 20).
-        return Code.badArguments
-      default:
-        return operationError(type, r, rules)
-    }
-  } catch (error) {
-    if (error instanceof ZkError) return error.code
-    throw error
+  switch (type) {
+    case Op.closeSession:
+      return Code.ok
+    case Op.multi:
+      return multiError(r, rules)
+    case Op.reconfig:
+      for (let i = 0; i < 3; i++) r.field()
+      r.long()
+      return rules.reconfigEnabled ? Code.unimplemented : Code.reconfigDisabled
+    case Op.deleteContainer:
+      // Only the reaper deletes containers (semantics.md rule 20).
+      return Code.badArguments
+    default:
+      return operationError(type, r, rules)
   }
 }
 
@@ -87,16 +86,22 @@ function aclError(type: number, r: Reader, from: number, rules: WriteRules): num
   return list === openAcl || schemesKnown(list, rules.schemes) ? Code.ok : Code.invalidAcl
 }
 
+/** As in ZooKeeper a multi that can not be decoded takes its zxid all the same (semantics.md rule 23). */
 function multiError(r: Reader, rules: WriteRules): number {
-  for (;;) {
-    const type = r.int()
-    const done = r.bool()
-    r.int()
-    if (done) return Code.ok
-    if (!multiOps.has(type)) return Code.marshallingError
-    const error = operationError(type, r, rules)
-    if (error !== Code.ok) return error
-    if (isCreate(type) && !validFlags(r, type)) return Code.marshallingError
+  try {
+    for (;;) {
+      const type = r.int()
+      const done = r.bool()
+      r.int()
+      if (done) return Code.ok
+      if (!multiOps.has(type)) return Code.marshallingError
+      const error = operationError(type, r, rules)
+      if (error !== Code.ok) return error
+      if (isCreate(type) && !validFlags(r, type)) return Code.marshallingError
+    }
+  } catch (error) {
+    if (error instanceof ZkError) return error.code
+    throw error
   }
 }
 
@@ -110,5 +115,6 @@ function validFlags(r: Reader, type: number): boolean {
   r.pos = end - (type === Op.createTtl ? 12 : 4)
   const flags = r.int()
   r.pos = end
-  return flags >= 0 && flags <= 6
+  if (flags === CreateFlag.container) return type === Op.createContainer
+  return flags >= 0 && flags <= CreateFlag.ttlSequential
 }

@@ -514,5 +514,15 @@ export function checkOperation(type: number, r: Reader): void {
     default:
       throw new ZkError(Code.marshallingError, `operation ${type} is not a write`)
   }
-  if (path < 0) throw new ZkError(Code.marshallingError, 'the path is null')
+  if (path < 0 && needsPath.has(type)) throw new ZkError(Code.marshallingError, 'the path is null')
 }
+
+/** Where ZooKeeper fails to read a null path; elsewhere it is an invalid path. */
+const needsPath: ReadonlySet<number> = new Set([
+  Op.create,
+  Op.create2,
+  Op.createContainer,
+  Op.createTtl,
+  Op.delete,
+  Op.deleteContainer,
+])
