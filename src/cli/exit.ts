@@ -36,14 +36,18 @@ export function explain(error: unknown, config: Config): Failure {
   }
   const listen = listenError(error)
   if (listen !== undefined) {
-    const address = `${bracket(listen.address)}:${listen.port}`
-    const other = `choose another with ${settingOf(listen.port, config)}`
-    const fields = { address, code: listen.code }
-    if (listen.code === 'EADDRINUSE') {
-      const message = `${address} is in use by another process. Stop that process, or ${other}`
+    const { code, port } = listen
+    const address = `${bracket(listen.address)}:${port}`
+    const { portFlag, hostFlag } = flagsOf(port, config)
+    const fields = { address, code }
+    if (code === 'EADDRINUSE') {
+      const message = `${address} is in use by another process. Stop that process, or choose another port with ${portFlag}`
       return { code: ExitCode.addressInUse, message, fields }
     }
-    const message = `${address} can not be listened on (${listen.code}): ${other}`
+    const message =
+      code === 'EACCES'
+        ? `${address} may be used by the administrator only. Choose a port from 1024 up with ${portFlag}`
+        : `${address} is not an address of this machine (${code}). Choose another with ${hostFlag}`
     return { code: ExitCode.usage, message, fields }
   }
   return { code: ExitCode.unexpected, message: 'zabd stops because of an error', fields: { err: error } }
@@ -64,18 +68,37 @@ function listenError(error: unknown): ListenError | undefined {
   return { code, address: address ?? hostname ?? '', port: port ?? 0 }
 }
 
-/** The flag and the key by which a port of the configuration can be changed. */
-function settingOf(port: number, config: Config): string {
+type AddressFlags = { readonly portFlag: string; readonly hostFlag: string }
+
+/** The flags, and the keys of the file, by which an address of the configuration can be changed. */
+function flagsOf(port: number, config: Config): AddressFlags {
   const own = config.servers.find((server) => server.id === config.id)
-  if (port === config.clientPort) return '--client-port (clientPort)'
-  if (port === config.secureClientPort) return '--secure-client-port (secureClientPort)'
-  if (port === own?.peerPort) return `--server (server.${own.id}), on every server`
-  if (config.admin.enabled && port === config.admin.port) {
-    return '--admin-port (admin.serverPort), or do without by --no-admin (admin.enableServer=false)'
+  if (port === config.clientPort) {
+    return { portFlag: '--client-port (clientPort)', hostFlag: '--client-host (clientPortAddress)' }
   }
-  if (config.metrics.enabled && port === config.metrics.port)
-    return '--metrics-port (metricsProvider.httpPort)'
-  return 'the flags of zabd start --help'
+  if (port === config.secureClientPort) {
+    return {
+      portFlag: '--secure-client-port (secureClientPort)',
+      hostFlag: '--secure-client-host (secureClientPortAddress)',
+    }
+  }
+  if (port === own?.peerPort) {
+    const flag = `--server (server.${own.id}) on every server`
+    return { portFlag: flag, hostFlag: flag }
+  }
+  if (config.metrics.enabled && port === config.metrics.port) {
+    return {
+      portFlag: '--metrics-port (metricsProvider.httpPort)',
+      hostFlag: '--metrics-host (metricsProvider.httpHost)',
+    }
+  }
+  if (config.admin.enabled && port === config.admin.port) {
+    return {
+      portFlag: '--admin-port (admin.serverPort), or do without by --no-admin (admin.enableServer=false)',
+      hostFlag: '--admin-host (admin.serverAddress)',
+    }
+  }
+  return { portFlag: 'the flags of zabd start', hostFlag: 'the flags of zabd start' }
 }
 
 function bracket(host: string): string {

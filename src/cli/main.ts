@@ -3,10 +3,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { LogLevel } from '../base/log.ts'
+import { zabdVersion } from '../base/version.ts'
 import type { FlagSetting } from '../config/types.ts'
 import { ExitCode } from './exit.ts'
 import type { LogFormat, Machine } from './start.ts'
-import { packageVersion } from './version.ts'
 
 /** Flags of `zabd start` that stand for a key of zoo.cfg: flag, key, help. */
 const settingFlags: readonly (readonly [flag: string, key: string, help: string])[] = [
@@ -23,7 +23,11 @@ const settingFlags: readonly (readonly [flag: string, key: string, help: string]
     'address for clients; 0.0.0.0: any (default: 127.0.0.1; with a file any)',
   ],
   ['--secure-client-port <port>', 'secureClientPort', 'port for clients with TLS (default: none)'],
-  ['--secure-client-host <host>', 'secureClientPortAddress', 'its address (default: any)'],
+  [
+    '--secure-client-host <host>',
+    'secureClientPortAddress',
+    'its address (default: as --client-host; with a file any)',
+  ],
   [
     '--key-store <file>',
     'ssl.keyStore.location',
@@ -91,7 +95,7 @@ export async function run(args: readonly string[], machine: Machine): Promise<Ex
   let code: ExitCode = ExitCode.clean
   const program = new Command('zabd')
     .description("A coordination server that speaks ZooKeeper's client protocol")
-    .version(packageVersion(), '-V, --version', 'show the version')
+    .version(zabdVersion(), '-V, --version', 'show the version')
     .helpOption('-h, --help', 'show this help')
     .exitOverride()
     .configureOutput({ writeOut: machine.out, writeErr: machine.err })
@@ -166,7 +170,7 @@ function addStartOptions(start: Command, settings: FlagSetting[]): void {
     settings.push({ flag, key: 'metricsProvider.className', value: prometheus })
     settings.push({ flag, key: 'metricsProvider.httpPort', value })
   })
-  add('--metrics-host <host>', 'their address (default: any)', (value, flag) => {
+  add('--metrics-host <host>', 'their address (default: 127.0.0.1; with a file 0.0.0.0)', (value, flag) => {
     settings.push({ flag, key: 'metricsProvider.httpHost', value })
   })
   add('-D, --set <key=value>', 'any key of zoo.cfg, or a system property of ZooKeeper', (text, flag) => {

@@ -3,15 +3,11 @@
 import type { Logger, LoggerOptions } from '../base/log.ts'
 import { loadConfig } from '../config/load.ts'
 import { type Config, ConfigError, type Env, type Flags } from '../config/types.ts'
+import type { RunningServer as Server } from '../node/server.ts'
 import { ExitCode, explain } from './exit.ts'
 
-/** A started server, as the command line sees it. */
-export type RunningServer = {
-  /** Ends it cleanly; resolves when everything is closed. */
-  close(): Promise<void>
-  /** Resolves when the server has ended by itself: with the error that it could not live with, if any. */
-  readonly finished: Promise<Error | undefined>
-}
+/** A started server, as far as the command line needs it. */
+export type RunningServer = Pick<Server, 'close' | 'finished'>
 
 /** Resolves when the server listens. Rejects with ConfigError, StorageError or the error of a listening socket. */
 export type StartServer = (config: Config, logger: Logger) => Promise<RunningServer>

@@ -32,7 +32,7 @@ export function loadConfig(flags: Flags, env: Env): Config {
   const text = flags.file === undefined ? '' : readText(flags.file, env, problems)
   const inFile = text === undefined ? [] : readEntries(flags.file ?? '', text, problems, warnings)
   const given = (flags.settings ?? []).map(({ flag, key, value }) => ({ key, value, where: flag }))
-  const settings = createSettings([...inFile, ...given], problems)
+  const settings = createSettings([...inFile, ...given], problems, warnings)
   // A file that can not be read would bring up a list of missing keys on top.
   if (text === undefined) throw failure(problems)
 
@@ -58,7 +58,7 @@ function readConfig(loading: Loading, text: string): Config {
   const membership = readMembership(loading, dataDir)
   const limits = readLimits(loading, membership.standalone)
   const client = readClientAddress(loading, membership.own)
-  const secure = readAddress(loading, 'secureClientPort', 'secureClientPortAddress')
+  const secure = readSecureAddress(loading, client)
   const portUnification = settings.flag('client.portUnification', false)
   const tlsSwitch = portUnification
     ? settings.entry('client.portUnification')
@@ -103,7 +103,7 @@ function readConfig(loading: Loading, text: string): Config {
     admin: readAdmin(loading),
     metrics: readMetrics(loading),
     autopurge: readAutopurge(loading),
-    snapCount: settings.int('snapCount', 100_000, { min: 2, unit: 'transactions' }),
+    snapCount: atLeast(loading, 'snapCount', 100_000, 2),
     snapSizeLimitBytes: Math.max(0, settings.int('snapSizeLimitInKb', 4_194_304, { min: -maxInt })) * 1024,
     forceSync: settings.yesNo('forceSync', true),
     fsyncWarningMs: settings.int('fsync.warningthresholdms', 1000, { min: 0, unit: 'milliseconds' }),
@@ -212,6 +212,13 @@ function readHost(settings: Settings, problems: Problems, key: string): string |
   return undefined
 }
 
+/** The port for TLS; without a file it is as open as the plain one. */
+function readSecureAddress(loading: Loading, client: Address): Address {
+  const secure = readAddress(loading, 'secureClientPort', 'secureClientPortAddress')
+  const decided = loading.settings.entry('secureClientPortAddress') ?? loading.flags.file
+  return secure.port === undefined || decided !== undefined ? secure : { ...secure, host: client.host }
+}
+
 /** The plain port: from its keys, or from this server's own line (ZooKeeper lets the line win, but not differ). */
 function readClientAddress(loading: Loading, own: ServerSpec | undefined): Address {
   const { flags, settings, problems } = loading
@@ -270,15 +277,19 @@ function readFourLetterWords(
   return new Set(['srvr', ...(readOnlyMode ? ['isro'] : []), ...list.filter((word) => words.includes(word))])
 }
 
+/** Where HTTP is served by default: nobody has to log in there. */
+function webHost(flags: Flags): string {
+  return flags.file === undefined ? withoutFile.clientHost : anyAddress
+}
+
 function readAdmin({ flags, settings, problems }: Loading): Config['admin'] {
   const commandUrl = settings.entry('admin.commandURL')
   if (commandUrl !== undefined && !commandUrl.value.startsWith('/')) {
     problems.invalid(commandUrl, 'a path that begins with /, for example /commands')
   }
-  const everyone = flags.file === undefined ? withoutFile.clientHost : anyAddress
   return {
     enabled: settings.flag('admin.enableServer', true),
-    host: readHost(settings, problems, 'admin.serverAddress') ?? everyone,
+    host: readHost(settings, problems, 'admin.serverAddress') ?? webHost(flags),
     port: settings.optionalPort('admin.serverPort') ?? 8080,
     commandUrl: commandUrl?.value ?? '/commands',
     snapshotEnabled: settings.flag('admin.snapshot.enabled', true),
@@ -296,14 +307,14 @@ const otherProviders = [
   'org.apache.zookeeper.metrics.impl.NullMetricsProvider',
 ]
 
-function readMetrics({ settings, problems }: Loading): Config['metrics'] {
+function readMetrics({ flags, settings, problems }: Loading): Config['metrics'] {
   const provider = settings.entry('metricsProvider.className')
   if (provider !== undefined && ![prometheus, ...otherProviders].includes(provider.value)) {
     problems.invalid(provider, `${prometheus}, or no such line for no metrics`)
   }
   return {
     enabled: provider?.value === prometheus,
-    host: readHost(settings, problems, 'metricsProvider.httpHost') ?? anyAddress,
+    host: readHost(settings, problems, 'metricsProvider.httpHost') ?? webHost(flags),
     port: settings.optionalPort('metricsProvider.httpPort') ?? 7000,
     exportJvmInfo: settings.flag('metricsProvider.exportJvmInfo', true),
   }
@@ -311,21 +322,26 @@ function readMetrics({ settings, problems }: Loading): Config['metrics'] {
 
 const hours: Readonly<Record<string, number>> = { ms: 1 / 3_600_000, s: 1 / 3600, m: 1 / 60, h: 1, d: 24 }
 
-function readAutopurge({ settings, problems, warnings }: Loading): Config['autopurge'] {
-  const retain = settings.int('autopurge.snapRetainCount', 3, { min: 0 })
-  if (retain < 3) {
-    const entry = settings.entry('autopurge.snapRetainCount')!
-    warnings.push(`${entry.where}: autopurge.snapRetainCount=${retain} is taken as 3, the least there is`)
-  }
+function readAutopurge(loading: Loading): Config['autopurge'] {
+  const { settings, problems } = loading
   const interval = settings.entry('autopurge.purgeInterval')
   const match = /^(-?\d{1,9})(ms|[smhd])?$/i.exec(interval?.value ?? '0')
   if (match === null)
     problems.invalid(interval!, 'a whole number of hours (0: off), or with a unit ms, s, m, h or d')
   const factor = hours[(match?.[2] ?? 'h').toLowerCase()] ?? 1
   return {
-    snapRetainCount: Math.max(3, retain),
+    snapRetainCount: atLeast(loading, 'autopurge.snapRetainCount', 3, 3),
     purgeIntervalHours: Math.max(0, Number(match?.[1] ?? 0) * factor),
   }
+}
+
+/** A number that ZooKeeper raises to `least` when it is lower, with a warning. */
+function atLeast({ settings, warnings }: Loading, key: string, fallback: number, least: number): number {
+  const number = settings.int(key, fallback, { min: -maxInt })
+  if (number >= least) return number
+  const entry = settings.entry(key)!
+  warnings.push(`${entry.where}: ${entry.key}=${entry.value} is taken as ${least}, the least there is`)
+  return least
 }
 
 /** jute.maxbuffer: bytes, decimal or hexadecimal as Java reads it. */

@@ -100,8 +100,8 @@ export type Settings = {
   readonly entries: ReadonlyMap<string, Entry>
 }
 
-/** Later entries win over earlier ones. */
-export function createSettings(given: readonly Entry[], problems: Problems): Settings {
+/** Later entries win over earlier ones. A value that is understood, but hardly as meant, adds to `warnings`. */
+export function createSettings(given: readonly Entry[], problems: Problems, warnings: string[]): Settings {
   const entries = new Map(given.map((entry) => [canonicalKey(entry.key), entry]))
   const asked = new Set<string>()
 
@@ -131,13 +131,20 @@ export function createSettings(given: readonly Entry[], problems: Problems): Set
         parseInteger(value, 0, 65535),
       ),
     flag: (key, fallback) => read(key, 'true or false', parseBoolean) ?? fallback,
-    yesNo: (key, fallback) =>
-      read(key, 'yes or no', (value) => {
-        const word = value.toLowerCase()
-        if (word === 'yes' || word === 'no') return word === 'yes'
-        // ZooKeeper takes any other word for the default: a true or false that means something else would mislead.
-        return parseBoolean(word) === fallback ? fallback : undefined
-      }) ?? fallback,
+    yesNo: (key, fallback) => {
+      const value = read(key, 'yes or no', (text) => {
+        const word = text.toLowerCase()
+        return word === 'yes' ? 'yes' : word === 'no' ? 'no' : parseBoolean(word)
+      })
+      // ZooKeeper takes every other word for the default, also a true or false that means the opposite.
+      if (value === !fallback) {
+        const given = entries.get(key)!
+        warnings.push(
+          `${given.where}: ${show(given)} is taken as ${fallback ? 'yes' : 'no'}: only yes and no count`,
+        )
+      }
+      return typeof value === 'string' ? value === 'yes' : fallback
+    },
     oneOf: (key, choices, fallback) =>
       read(key, oneOfText(choices), (value) =>
         choices.find((choice) => choice.toLowerCase() === value.toLowerCase()),

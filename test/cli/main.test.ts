@@ -307,7 +307,7 @@ const failing: readonly (readonly [fact: string, error: Error, code: number, exp
       port: 2181,
     }),
     4,
-    /"fatal".*127\.0\.0\.1:2181 is in use by another process\. Stop that process, or choose another with --client-port \(clientPort\)/,
+    /"fatal".*127\.0\.0\.1:2181 is in use by another process\. Stop that process, or choose another port with --client-port \(clientPort\)/,
   ],
   [
     'the address of the HTTP commands in use',
@@ -329,7 +329,7 @@ const failing: readonly (readonly [fact: string, error: Error, code: number, exp
       port: 2181,
     }),
     2,
-    /192\.0\.2\.1:2181 can not be listened on \(EADDRNOTAVAIL\)/,
+    /192\.0\.2\.1:2181 is not an address of this machine \(EADDRNOTAVAIL\)\. Choose another with --client-host/,
   ],
   [
     'a certificate that can not be used',

@@ -95,7 +95,7 @@ const quickStart: Config = {
     restoreEnabled: true,
     rateLimiterIntervalMs: 300_000,
   },
-  metrics: { enabled: false, host: '0.0.0.0', port: 7000, exportJvmInfo: true },
+  metrics: { enabled: false, host: '127.0.0.1', port: 7000, exportJvmInfo: true },
   autopurge: { snapRetainCount: 3, purgeIntervalHours: 0 },
   snapCount: 100_000,
   snapSizeLimitBytes: 4 * 1024 ** 3,
@@ -139,6 +139,7 @@ test("with a file: ZooKeeper's defaults", () => {
     minSessionTimeout: 6000,
     maxSessionTimeout: 60_000,
     admin: { ...quickStart.admin, host: '0.0.0.0' },
+    metrics: { ...quickStart.metrics, host: '0.0.0.0' },
     text,
   })
 })
@@ -194,7 +195,7 @@ const read: readonly (readonly [lines: string, expected: Partial<Config>])[] = [
   ],
   [
     'metricsProvider.className=org.apache.zookeeper.metrics.impl.DefaultMetricsProvider',
-    { metrics: quickStart.metrics },
+    { metrics: { ...quickStart.metrics, host: '0.0.0.0' } },
   ],
   [
     'autopurge.snapRetainCount=5\nautopurge.purgeInterval=24',
@@ -413,6 +414,24 @@ test('flags alone make an ensemble', () => {
   )
 })
 
+test('without a file the port for TLS is as open as the plain one', () => {
+  const setting = (key: string, value: string) => ({ flag: '--x', key, value })
+  const tlsPort = [setting('secureClientPort', '1'), setting('ssl.keyStore.location', 'k.pem')]
+  const host = (...more: readonly string[][]) => {
+    const settings = [...tlsPort, ...more.map(([key = '', value = '']) => setting(key, value))]
+    return load({ settings }, { 'k.pem': '' }).secureClientHost
+  }
+  assert.deepEqual(
+    [
+      host(),
+      host(['clientPortAddress', '0.0.0.0']),
+      host(['clientPortAddress', '10.0.0.1']),
+      host(['secureClientPortAddress', '0.0.0.0']),
+    ],
+    ['127.0.0.1', undefined, '10.0.0.1', undefined],
+  )
+})
+
 test('flags win over the lines of the file, and servers replace its servers', () => {
   const flags: Flags = {
     ...zooCfg,
@@ -449,9 +468,9 @@ const refusedStandalone: readonly (readonly [lines: string, ...expected: string[
     `zoo.cfg:2: tickTime=3000000000 is not valid: ${whole} of milliseconds, at least 1`,
   ],
   [
-    'clientPort=x\n\nzookeeper.snapCount=1.5',
+    'clientPort=x\n\nzookeeper.initLimit=1.5',
     'zoo.cfg:2: clientPort=x is not valid: expected a port number, 1 to 65535 (0 takes any free port)',
-    `zoo.cfg:4: zookeeper.snapCount=1.5 is not valid: ${whole} of transactions, at least 2`,
+    `zoo.cfg:4: zookeeper.initLimit=1.5 is not valid: ${whole} of ticks, at least 0`,
   ],
   [
     'clientPort=65536',
@@ -459,8 +478,7 @@ const refusedStandalone: readonly (readonly [lines: string, ...expected: string[
   ],
   ['dataDir=', 'zoo.cfg:2: dataDir= is not valid: expected a directory'],
   ['reconfigEnabled=yes', 'zoo.cfg:2: reconfigEnabled=yes is not valid: expected true or false'],
-  ['skipACL=true', 'zoo.cfg:2: skipACL=true is not valid: expected yes or no'],
-  ['forceSync=false', 'zoo.cfg:2: forceSync=false is not valid: expected yes or no'],
+  ['skipACL=on', 'zoo.cfg:2: skipACL=on is not valid: expected yes or no'],
   ['peerType=witness', 'zoo.cfg:2: peerType=witness is not valid: expected participant or observer'],
   [
     'minSessionTimeout=70000',
