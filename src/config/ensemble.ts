@@ -35,14 +35,16 @@ export function readMembership(loading: Loading, dataDir: string): Membership {
 
   const voters = servers.filter((server) => !server.observer)
   const place = flags.file ?? '--server'
-  if (servers.length > 0 && voters.length === 0) {
+  if (!readable) {
+    // A count of the lines that could be read would mislead.
+  } else if (servers.length > 0 && voters.length === 0) {
     problems.add(place, 'all servers are observers: expected at least two participants beside an observer')
   } else if (voters.length === 1 && standaloneEnabled && servers.length > 1) {
     problems.add(
       place,
       'there are observers, but only one participant: expected at least two, or standaloneEnabled=false',
     )
-  } else if (servers.length === 0 && !standaloneEnabled && readable) {
+  } else if (servers.length === 0 && !standaloneEnabled) {
     problems.add(place, 'standaloneEnabled=false needs at least one server.N line that is a participant')
   }
   const standalone = servers.length === 0 || (voters.length === 1 && standaloneEnabled)
@@ -144,8 +146,9 @@ function readServers(entries: ReadonlyMap<string, Entry>, problems: Problems): S
   const servers: ServerSpec[] = []
   for (const [id, entry] of numbered(entries, 'server', problems)) {
     const server = parseServer(id, entry.value)
-    if (typeof server !== 'string') servers.push(server)
-    else problems.invalid(entry, `${serverForm}, but ${server}`)
+    if (typeof server === 'string') problems.invalid(entry, `${serverForm}, but ${server}`)
+    else if (servers.some((other) => other.id === id)) problems.invalid(entry, `one line for server ${id}`)
+    else servers.push(server)
   }
   return servers.sort((a, b) => a.id - b.id)
 }

@@ -632,6 +632,12 @@ test('a password is not shown in a message', () => {
 /** Lines of a file of three servers, from line 7, and all that is said of them. */
 const refusedEnsemble: readonly (readonly [lines: string, ...expected: string[]])[] = [
   ['initLimit=0', `zoo.cfg:7: initLimit=0 is not valid: ${whole} of ticks, at least 1`],
+  ['server.03=d:1:2', 'zoo.cfg:7: server.03=d:1:2 is not valid: expected one line for server 3'],
+  [
+    'server.2=b\nserver.3=c',
+    `zoo.cfg:7: server.2=b is not valid: ${form} there is no peer port`,
+    `zoo.cfg:8: server.3=c is not valid: ${form} there is no peer port`,
+  ],
   [
     'group.1=1:2:x',
     'zoo.cfg:7: group.1=1:2:x is not valid: expected server ids with colons between, for example 1:2:3',
