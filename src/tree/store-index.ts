@@ -17,6 +17,7 @@ const recordsPerBucketMin = 0.4
 /** Removing a record merges up to this many; fewer could not follow a store that is being emptied. */
 const mergesPerRemove = 3
 
+/** The hash index over the records of one store. */
 export class NameIndex {
   readonly #records: Records
   readonly #segments: Int32Array[] = []

@@ -88,6 +88,7 @@ function newClass(slotBytes: number): SizeClass {
   return { slotBytes, slotsPerPage, roomy: [], pages: 0, live: 0, victim: undefined, victimSlot: 0 }
 }
 
+/** All blocks of a store. Functions take a block in use and do not check it. */
 export class Slab {
   readonly #moved: (owner: number, block: Block) => void
   /** Undefined where a page was given back; its number is then in `#vacant`. */
@@ -172,7 +173,8 @@ export class Slab {
     const sizeClass = page.sizeClass
     page.words[slot * (sizeClass.slotBytes >>> 2)] = freeWord(page.free)
     page.free = slot
-    if (page.live === sizeClass.slotsPerPage && page !== sizeClass.victim) addRoom(sizeClass.roomy, page)
+    // The victim is never full: it had room when it was chosen and takes no block since.
+    if (page.live === sizeClass.slotsPerPage) addRoom(sizeClass.roomy, page)
     page.live--
     sizeClass.live--
   }
