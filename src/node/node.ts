@@ -143,6 +143,7 @@ export class Node implements Backend {
       maxFrameBytes: config.maxFrameBytes,
       minSessionTimeoutMs: config.minSessionTimeout,
       maxSessionTimeoutMs: config.maxSessionTimeout,
+      tickMs: config.tickTime,
       skipAcl: config.skipAcl,
       reconfigEnabled: config.reconfigEnabled,
       standalone: config.standalone,

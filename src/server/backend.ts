@@ -14,6 +14,8 @@ export type ConnectionLimits = {
   readonly maxFrameBytes: number
   readonly minSessionTimeoutMs: number
   readonly maxSessionTimeoutMs: number
+  /** Width of a session deadline. */
+  readonly tickMs: number
   readonly skipAcl: boolean
   readonly reconfigEnabled: boolean
   readonly standalone: boolean

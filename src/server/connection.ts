@@ -18,9 +18,9 @@ import { admissionError, isWrite } from './writes.ts'
 /** Output that waits for a slow client: beyond this its requests wait too. */
 const outputHigh = 1 << 20
 /** A client that reads so little that this much waits for it is cut off (events can not be held back). */
-const outputMax = 64 << 20
-/** Requests of one connection that may wait behind its writes. */
-const waitingMax = 10_000
+const outputMax = 256 << 20
+/** Requests of one connection that may wait behind its writes; with the longest replies they stay below `outputMax`. */
+const waitingMax = 128
 /** Buffers that one connection keeps for the next turn are not larger than this. */
 const keptOutput = 64 << 10
 
@@ -74,6 +74,10 @@ export class Connection implements ReadContext<Connection> {
   #waiting: Waiting[] = []
   #waitingHead = 0
   #paused = false
+  /** The client takes its output so slowly that its requests have to wait. */
+  #slow = false
+  /** The tick up to which the session's life has been prolonged by this connection. */
+  #touchedTick = 0
   #readOnlyByte = false
   #requestedSession = 0
 
@@ -92,7 +96,10 @@ export class Connection implements ReadContext<Connection> {
     this.accepted = backend.now()
     socket.setNoDelay(true)
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
-    socket.on('drain', () => this.#resume())
+    socket.on('drain', () => {
+      this.#slow = false
+      this.#resume()
+    })
     socket.on('error', () => undefined)
     socket.on('close', () => this.#onClose())
   }
@@ -127,7 +134,11 @@ export class Connection implements ReadContext<Connection> {
     if (this.#parts.length > 0) {
       this.#parts.push(chunk)
       this.#partBytes += chunk.length
-      if (this.#partBytes < this.#need || this.#mustWait()) return
+      if (this.#partBytes < this.#need) return
+      if (this.#mustWait()) {
+        this.#pause()
+        return
+      }
       buf = Buffer.concat(this.#parts, this.#partBytes)
       this.#parts = []
       this.#partBytes = 0
@@ -178,16 +189,18 @@ export class Connection implements ReadContext<Connection> {
     if (this.#phase === 'connecting') return true
     if ((this.#out?.pos ?? 0) > outputHigh) this.flush()
     const waiting = this.#waiting.length - this.#waitingHead
-    const slow = this.socket.writableLength > outputHigh
     const overloaded = this.#backend.overloaded && this.outstanding > 0
-    if (!slow && !overloaded && waiting < waitingMax) return false
+    if (!this.#slow && !overloaded && waiting < waitingMax) return false
     if (overloaded || waiting >= waitingMax) this.#backend.stalled(this)
-    if (!this.#paused) {
-      this.#paused = true
-      this.#need = 0
-      this.socket.pause()
-    }
+    this.#pause()
     return true
+  }
+
+  #pause(): void {
+    if (this.#paused) return
+    this.#paused = true
+    this.#need = 0
+    this.socket.pause()
   }
 
   /** Goes on where `#mustWait` stopped, if it may. */
@@ -340,7 +353,12 @@ export class Connection implements ReadContext<Connection> {
     const r = reader.reset(buf, start, end)
     const xid = r.int()
     const type = r.int()
-    backend.touch(this.session, this.timeoutMs, arrived)
+    const tick = Math.floor((arrived + this.timeoutMs) / backend.limits.tickMs)
+    if (tick !== this.#touchedTick) {
+      // Deadlines are whole ticks (semantics.md rule 36): within the same one there is nothing to prolong.
+      this.#touchedTick = tick
+      backend.touch(this.session, this.timeoutMs, arrived)
+    }
     if (isRead(type)) {
       if (this.#submitted === this.#done) this.#read(xid, type, r, arrived)
       else this.#wait(buf, start, end, arrived, Code.ok)
@@ -596,6 +614,8 @@ export class Connection implements ReadContext<Connection> {
       )
       this.#phase = 'closing'
       socket.destroy()
+    } else {
+      this.#slow = socket.writableLength > outputHigh
     }
   }
 
