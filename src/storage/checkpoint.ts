@@ -71,24 +71,22 @@ export class LevelCheckpoint implements CheckpointStore {
     const scratch = new Scratch()
     let records = 0
     try {
-      await this.#database.read('reading the checkpoint', async () => {
-        let next = texts.nextv(chunkRecords)
-        for (;;) {
-          const chunk = await next
-          if (chunk.length === 0) return
-          // LevelDB reads on its own thread while this one decodes.
-          next = texts.nextv(chunkRecords)
-          next.catch(() => {})
-          for (const text of chunk) {
-            const length = scratch.decode(text)
-            const { bytes } = scratch
-            const keyEnd = endOfKey(bytes, length, this.#database.dir)
-            each(bytes.subarray(2, keyEnd), bytes.subarray(keyEnd, length))
-          }
-          records += chunk.length
-          progress?.(records)
+      let next = this.#chunk(texts)
+      for (;;) {
+        const chunk = await next
+        if (chunk.length === 0) return
+        // LevelDB reads on its own thread while this one decodes.
+        next = this.#chunk(texts)
+        next.catch(() => {})
+        for (const text of chunk) {
+          const length = scratch.decode(text)
+          const { bytes } = scratch
+          const keyEnd = endOfKey(bytes, length, this.#database.dir)
+          each(bytes.subarray(2, keyEnd), bytes.subarray(keyEnd, length))
         }
-      })
+        records += chunk.length
+        progress?.(records)
+      }
     } finally {
       await texts.close()
     }
@@ -99,7 +97,7 @@ export class LevelCheckpoint implements CheckpointStore {
     assert(record !== undefined, 'there is no checkpoint to read')
     const texts = textsOf(this.#database.db, record.generation)
     const next = async (): Promise<readonly CheckpointRecord[]> => {
-      const chunk = await this.#database.read('reading the checkpoint', () => texts.nextv(chunkRecords))
+      const chunk = await this.#chunk(texts)
       return chunk.map((text) => {
         const bytes = Buffer.from(text, 'base64')
         const keyEnd = endOfKey(bytes, bytes.length, this.#database.dir)
@@ -169,6 +167,10 @@ export class LevelCheckpoint implements CheckpointStore {
     this.abort()
     await this.#dropping
     await this.#database.close()
+  }
+
+  #chunk(texts: ReturnType<typeof textsOf>): Promise<string[]> {
+    return this.#database.read('reading the checkpoint', () => texts.nextv(chunkRecords))
   }
 
   /** Deletes, in the background, the generation that is named for it; a failure fails the store. */

@@ -60,9 +60,10 @@ export class Database {
     return this.#failure
   }
 
-  /** The handle, for reads and for building batches. Changes with `reopen`. */
+  /** The handle, for reads and for building batches. Changes with `reopen`; throws StorageError when that has failed. */
   get db(): Db {
     assert(!this.#closed, `${this.dir} is closed`)
+    if (this.#failure !== undefined && this.#db.status !== 'open') throw this.#failure
     return this.#db
   }
 

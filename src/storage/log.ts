@@ -17,7 +17,7 @@ import {
   type StoredEntry,
   stateKey,
 } from './records.ts'
-import type { LogStore, StorageError } from './types.ts'
+import type { LogStore, StorageError, StorageLogger } from './types.ts'
 
 /** Entries per chunk of a reading iterator; big ones end a chunk earlier by their bytes. */
 const chunkEntries = 1000
@@ -35,6 +35,7 @@ export type LogOptions = {
   readonly markFile: string
   /** Zxid of the newest checkpoint, 0 without one: what is above it exists in the log only. */
   readonly checkpointZxid: () => number
+  readonly logger: StorageLogger | undefined
 }
 
 /** `LogStore` on a LevelDB directory. */
@@ -230,7 +231,9 @@ export class LevelLog implements LogStore {
       if (!this.#options.sync) await syncLevelLogs(this.#database.dir)
       await this.#writeMark(true)
     } catch (error) {
-      throw toStorageError(error, this.#options.markFile, 'noting that the log was closed')
+      // The next start then takes this for a crash: it accepts a log with a torn end, which there is none of.
+      const { logger, markFile } = this.#options
+      logger?.warn({ err: error, path: markFile }, 'could not note that the log was closed cleanly')
     }
   }
 

@@ -10,13 +10,7 @@ import { storageError, toStorageError } from './errors.ts'
 import { bytesBelow, makeDirectory } from './files.ts'
 import { type Format, formatVersion, type Layout, layoutOf, readFormat, writeFormat } from './format.ts'
 import { LevelLog, type LogOptions } from './log.ts'
-import type { CheckpointMeta, LogStore, Storage } from './types.ts'
-
-/** What `openStorage` logs with; a pino logger is one. */
-export type StorageLogger = {
-  info(fields: object, message: string): void
-  warn(fields: object, message: string): void
-}
+import type { CheckpointMeta, LogStore, Storage, StorageLogger } from './types.ts'
 
 /** A step of opening, told when it begins; opening a large log after a crash can take seconds. */
 export type OpenStep = { readonly step: 'checkpoint' | 'log' | 'install'; readonly path: string }
@@ -74,7 +68,7 @@ async function openAll(
   const checkpoint = await LevelCheckpoint.open(checkpointDb, beforeCommit)
   const dataId = known?.dataId ?? randomUUID()
   const checkpointZxid = () => checkpoint.meta?.zxid ?? 0
-  const logOptions: LogOptions = { sync, dataId, markFile: layout.markFile, checkpointZxid }
+  const logOptions: LogOptions = { sync, dataId, markFile: layout.markFile, checkpointZxid, logger }
   if (known === undefined) {
     await create(layout, checkpoint, logDb, logOptions)
     logger?.info(

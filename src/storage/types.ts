@@ -43,7 +43,7 @@ export interface LogStore {
    * written; then it may be tried again. Does nothing if the store has not failed.
    */
   reopen(): Promise<void>
-  /** Waits for what is under way; the next open then insists on finding everything. */
+  /** Waits for what is under way; the next open then insists on finding everything. Does not reject. */
   close(): Promise<void>
 }
 
@@ -126,6 +126,12 @@ export interface Storage {
   /** Bytes of the files of the log. */
   logDirBytes(): Promise<number>
   close(): Promise<void>
+}
+
+/** What the storage logs with; a pino logger is one. */
+export type StorageLogger = {
+  info(fields: object, message: string): void
+  warn(fields: object, message: string): void
 }
 
 /** What went wrong with the disk; `path` is named to the operator together with `remedy`. */

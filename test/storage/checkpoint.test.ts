@@ -1,0 +1,322 @@
+import assert from 'node:assert/strict'
+import { describe, it, type TestContext } from 'node:test'
+import { InvariantError } from '../../src/base/assert.ts'
+import { LevelCheckpoint } from '../../src/storage/checkpoint.ts'
+import { Database } from '../../src/storage/database.ts'
+import { layoutOf } from '../../src/storage/format.ts'
+import type { CheckpointReader, CheckpointStore } from '../../src/storage/types.ts'
+import { faultyCheckpoint } from '../support/disk.ts'
+import { memoryCheckpoint } from '../support/disk-memory.ts'
+import { metaAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
+
+type StoreUnderTest = { checkpoint: CheckpointStore; restart(): Promise<void> }
+
+async function levelCheckpoint(t: TestContext): Promise<StoreUnderTest> {
+  const dir = await scratchDir(t)
+  let storage = await openIn(t, dir)
+  // A checkpoint beyond the end of the log would be damage.
+  await storage.log.append([{ prev: 0, first: 1, last: 1000, bytes: Buffer.alloc(0) }])
+  const store: StoreUnderTest = {
+    checkpoint: storage.checkpoint,
+    async restart() {
+      await storage.close()
+      storage = await openIn(t, dir)
+      store.checkpoint = storage.checkpoint
+    },
+  }
+  return store
+}
+
+for (const [name, open] of [
+  ['LevelDB', levelCheckpoint],
+  ['the checkpoint in memory', () => kept(memoryCheckpoint())],
+  ['a checkpoint with faults, none of them on', () => kept(faultyCheckpoint(memoryCheckpoint()).checkpoint)],
+] as const) {
+  describe(`${name} as a CheckpointStore`, () => {
+    it('is empty when it is new', async (t) => {
+      const { checkpoint } = await open(t)
+      assert.equal(checkpoint.meta, undefined)
+      assert.deepEqual(await contentOf(checkpoint), [])
+      assert.throws(() => checkpoint.reader(), InvariantError)
+    })
+
+    it('gives back records in key order and meta, also after a restart', async (t) => {
+      const store = await open(t)
+      const sink = store.checkpoint.begin()
+      const binary = Buffer.from(Array.from({ length: 256 }, (_, i) => i))
+      sink.put(Buffer.of(0xff), binary)
+      sink.put(Buffer.of(0), Buffer.alloc(0))
+      sink.put(Buffer.from('b'), Buffer.from('1'))
+      sink.put(Buffer.from('a/long/key'), Buffer.alloc(2_000_000, 'large'))
+      assert.equal(sink.bytes, 1 + 256 + 1 + 1 + 1 + 10 + 2_000_000)
+      const meta = {
+        zxid: 9,
+        nodes: 4,
+        digestHigh: 1,
+        digestLow: 2,
+        state: { rules: 1, map: new Map([[1, 'x']]) },
+      }
+      await store.checkpoint.commit(meta)
+      const expected = [
+        [Buffer.of(0), Buffer.alloc(0)],
+        [Buffer.from('a/long/key'), Buffer.alloc(2_000_000, 'large')],
+        [Buffer.from('b'), Buffer.from('1')],
+        [Buffer.of(0xff), binary],
+      ]
+      assert.deepEqual(await contentOf(store.checkpoint), expected)
+      await store.restart()
+      assert.deepEqual(await contentOf(store.checkpoint), expected)
+      assert.deepEqual(store.checkpoint.meta, meta)
+    })
+
+    it('changes only what a later checkpoint changes; the last change of a key counts', async (t) => {
+      const { checkpoint } = await open(t)
+      await commit(checkpoint, 1, { a: '1', b: '1', c: '1' })
+      const sink = checkpoint.begin()
+      sink.put(Buffer.from('b'), Buffer.from('lost'))
+      sink.put(Buffer.from('b'), Buffer.from('2'))
+      sink.put(Buffer.from('d'), Buffer.from('lost'))
+      sink.del(Buffer.from('d'))
+      sink.del(Buffer.from('c'))
+      sink.del(Buffer.from('never there'))
+      await checkpoint.commit(metaAt(2))
+      assert.deepEqual(await textsOf(checkpoint), ['a=1', 'b=2'])
+      assert.equal(checkpoint.meta?.zxid, 2)
+    })
+
+    it('forgets what was aborted', async (t) => {
+      const { checkpoint } = await open(t)
+      await commit(checkpoint, 1, { a: '1' })
+      checkpoint.begin().put(Buffer.from('a'), Buffer.from('lost'))
+      checkpoint.abort()
+      checkpoint.abort()
+      checkpoint.begin({ replace: true }).put(Buffer.from('b'), Buffer.from('lost'))
+      checkpoint.abort()
+      await commit(checkpoint, 2, { c: '2' })
+      assert.deepEqual(await textsOf(checkpoint), ['a=1', 'c=2'])
+    })
+
+    it('makes one checkpoint at a time, and commits only one that was begun', async (t) => {
+      const { checkpoint } = await open(t)
+      await assert.rejects(checkpoint.commit(metaAt(1)), InvariantError)
+      checkpoint.begin()
+      assert.throws(() => checkpoint.begin(), InvariantError)
+      checkpoint.abort()
+      await commit(checkpoint, 1, { a: '1' })
+    })
+
+    it('has nothing of the old records after a replacing checkpoint, again and again', async (t) => {
+      const store = await open(t)
+      await commit(store.checkpoint, 1, { a: '1', b: '1' })
+      for (const zxid of [2, 3, 4, 5]) {
+        const sink = store.checkpoint.begin({ replace: true })
+        assert.deepEqual(await textsOf(store.checkpoint), zxid === 2 ? ['a=1', 'b=1'] : [`k${zxid - 1}=1`])
+        sink.put(Buffer.from(`k${zxid}`), Buffer.from('1'))
+        await sink.drained()
+        await store.checkpoint.commit(metaAt(zxid))
+        assert.deepEqual(await textsOf(store.checkpoint), [`k${zxid}=1`])
+        if (zxid === 4) await store.restart()
+      }
+      await commit(store.checkpoint, 6, { z: '1' })
+      await store.restart()
+      assert.deepEqual(await textsOf(store.checkpoint), ['k5=1', 'z=1'])
+    })
+
+    it('reads a checkpoint to its end while others are committed', async (t) => {
+      const { checkpoint } = await open(t)
+      const records = Object.fromEntries(Array.from({ length: 9000 }, (_, i) => [`k${10000 + i}`, 'old']))
+      await commit(checkpoint, 1, records)
+      const reader = checkpoint.reader()
+      const first = await reader.next()
+      await commit(checkpoint, 2, { k10000: 'new', k18999: 'new' })
+      const sink = checkpoint.begin({ replace: true })
+      sink.put(Buffer.from('x'), Buffer.from('y'))
+      await checkpoint.commit(metaAt(3))
+      const read = [...first, ...(await rest(reader))]
+      assert.deepEqual(
+        read.map(([key, value]) => `${key}=${value}`),
+        Object.keys(records).map((key) => `${key}=old`),
+      )
+      assert.equal(reader.meta.zxid, 1)
+      await reader.close()
+      assert.deepEqual(await textsOf(checkpoint), ['x=y'])
+    })
+  })
+}
+
+describe('the checkpoint', () => {
+  it('tells how many records are loaded', async (t) => {
+    const { checkpoint } = await levelCheckpoint(t)
+    const records = Object.fromEntries(Array.from({ length: 5000 }, (_, i) => [`k${i}`, 'v']))
+    await commit(checkpoint, 1, records)
+    const told: number[] = []
+    await checkpoint.load(
+      () => {},
+      (count) => told.push(count),
+    )
+    assert.equal(told.at(-1), 5000)
+    assert.ok(told.length > 1)
+  })
+
+  it('passes on what the receiver of records throws', async (t) => {
+    const { checkpoint } = await levelCheckpoint(t)
+    await commit(checkpoint, 1, { a: '1' })
+    const wrong = new RangeError('no such kind of record')
+    await assert.rejects(
+      checkpoint.load(() => {
+        throw wrong
+      }),
+      (error) => error === wrong,
+    )
+  })
+
+  it('of a replacing sink is written as it goes, and gone after a restart without a commit', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir)
+    const before = await storage.dataDirBytes()
+    const sink = storage.checkpoint.begin({ replace: true })
+    const value = Buffer.alloc(1 << 20)
+    for (let i = 0; i < value.length; i++) value[i] = (i * i * 31) >> 5
+    for (let i = 0; i < 20; i++) {
+      sink.put(Buffer.of(i), value)
+      await sink.drained()
+    }
+    assert.ok((await storage.dataDirBytes()) > before + 8e6)
+    await storage.close()
+    const again = await openIn(t, dir)
+    assert.equal(again.checkpoint.meta, undefined)
+    again.checkpoint.begin({ replace: true }).put(Buffer.from('k'), Buffer.from('v'))
+    await again.install(metaAt(5))
+    assert.deepEqual(await textsOf(again.checkpoint), ['k=v'])
+  })
+
+  it('with records but no head is corrupt, with a damaged head too', async (t) => {
+    for (const value of [undefined, Buffer.from('damaged')]) {
+      const dir = await scratchDir(t)
+      const storage = await openIn(t, dir)
+      await storage.log.append([{ prev: 0, first: 1, last: 1, bytes: Buffer.alloc(0) }])
+      await commit(storage.checkpoint, 1, { a: '1' })
+      await storage.close()
+      const { checkpointDir } = layoutOf(dir, dir)
+      await inDatabase(checkpointDir, async ({ db }) => {
+        if (value === undefined) await db.del(Buffer.from('m'))
+        else await db.put(Buffer.from('m'), value)
+      })
+      const error = await rejectsWith(openIn(t, dir), 'corrupt')
+      assert.equal(error.path, checkpointDir)
+    }
+  })
+
+  it('with a damaged record is corrupt when it is loaded', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir)
+    await storage.log.append([{ prev: 0, first: 1, last: 1, bytes: Buffer.alloc(0) }])
+    await commit(storage.checkpoint, 1, { a: '1' })
+    await storage.close()
+    await inDatabase(layoutOf(dir, dir).checkpointDir, ({ db }) =>
+      db.put(Buffer.from('aa'), Buffer.from('/////w==')),
+    )
+    const again = await openIn(t, dir)
+    await rejectsWith(contentOf(again.checkpoint), 'corrupt')
+  })
+
+  it('of a failed disk refuses to begin until it was reopened', async () => {
+    const { checkpoint, faults } = faultyCheckpoint(memoryCheckpoint())
+    await commit(checkpoint, 1, { a: '1' })
+    faults.failNext('full')
+    await rejectsWith(commit(checkpoint, 2, { a: '2' }), 'full')
+    assert.throws(() => checkpoint.begin(), { kind: 'full' })
+    await rejectsWith(checkpoint.reopen(), 'full')
+    faults.repair()
+    await checkpoint.reopen()
+    assert.deepEqual([checkpoint.meta?.zxid, await textsOf(checkpoint)], [1, ['a=1']])
+    await commit(checkpoint, 3, { a: '3' })
+    assert.deepEqual([faults.syncs, await textsOf(checkpoint)], [2, ['a=3']])
+  })
+})
+
+describe('an installed checkpoint', () => {
+  it('takes the place of the log, which goes on from there', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir)
+    await storage.log.append([{ prev: 0, first: 1, last: 50, bytes: Buffer.from('dead') }])
+    await storage.log.saveEpochs({ accepted: 3, current: 2 })
+    for (const zxid of [30, 2 ** 33]) {
+      storage.checkpoint.begin({ replace: true }).put(Buffer.from('k'), Buffer.from(`${zxid}`))
+      await storage.install(metaAt(zxid))
+      assert.deepEqual([storage.log.lastZxid, storage.log.trimmedTo], [zxid, zxid])
+    }
+    const next = { prev: 2 ** 33, first: 2 ** 33 + 1, last: 2 ** 33 + 1, bytes: Buffer.from('next') }
+    await storage.log.append([next])
+    await storage.close()
+    const again = await openIn(t, dir)
+    assert.deepEqual(again.log.epochs, { accepted: 3, current: 2 })
+    assert.deepEqual([again.log.lastZxid, again.checkpoint.meta?.zxid], [2 ** 33 + 1, 2 ** 33])
+    for await (const entry of again.log.read(2 ** 33))
+      assert.equal(Buffer.from(entry.bytes).toString(), 'next')
+  })
+
+  it('is finished by the next start if the process ended before the log followed', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir)
+    await storage.log.append([{ prev: 0, first: 1, last: 50, bytes: Buffer.from('dead') }])
+    await storage.close()
+    await inDatabase(layoutOf(dir, dir).checkpointDir, async (database) => {
+      const checkpoint = await LevelCheckpoint.open(database, () => Promise.resolve())
+      checkpoint.begin({ replace: true })
+      await checkpoint.install(metaAt(30))
+    })
+    const steps: string[] = []
+    const again = await openIn(t, dir, { onProgress: ({ step }) => steps.push(step) })
+    assert.deepEqual(steps, ['checkpoint', 'log', 'install'])
+    assert.deepEqual([again.log.lastZxid, again.log.trimmedTo, again.checkpoint.meta?.zxid], [30, 30, 30])
+    await again.close()
+    const third = await openIn(t, dir)
+    assert.equal(third.log.lastZxid, 30)
+  })
+
+  it('must be begun as a replacing one', async (t) => {
+    const storage = await openIn(t, await scratchDir(t))
+    storage.checkpoint.begin()
+    await assert.rejects(storage.install(metaAt(1)), InvariantError)
+  })
+})
+
+function kept(checkpoint: CheckpointStore): Promise<StoreUnderTest> {
+  return Promise.resolve({ checkpoint, restart: () => Promise.resolve() })
+}
+
+async function commit(
+  checkpoint: CheckpointStore,
+  zxid: number,
+  records: Record<string, string>,
+): Promise<void> {
+  const sink = checkpoint.begin()
+  for (const [key, value] of Object.entries(records)) sink.put(Buffer.from(key), Buffer.from(value))
+  await checkpoint.commit(metaAt(zxid))
+}
+
+async function contentOf(checkpoint: CheckpointStore): Promise<[Buffer, Buffer][]> {
+  const records: [Buffer, Buffer][] = []
+  await checkpoint.load((key, value) => records.push([Buffer.from(key), Buffer.from(value)]))
+  return records
+}
+
+async function textsOf(checkpoint: CheckpointStore): Promise<string[]> {
+  return (await contentOf(checkpoint)).map(([key, value]) => `${key}=${value}`)
+}
+
+async function rest(reader: CheckpointReader): Promise<(readonly [Uint8Array, Uint8Array])[]> {
+  const records: (readonly [Uint8Array, Uint8Array])[] = []
+  for (;;) {
+    const chunk = await reader.next()
+    if (chunk.length === 0) return records
+    records.push(...chunk)
+  }
+}
+
+async function inDatabase(dir: string, work: (database: Database) => Promise<void>): Promise<void> {
+  const database = await Database.open(dir, { writeBufferSize: 4e6, cacheSize: 1e6, maxFileSize: 4e6 }, false)
+  await work(database)
+  await database.close()
+}

@@ -1,0 +1,173 @@
+// Every file of a log is cut and has bits flipped at many places. Whatever the damage, opening and reading must either say
+// that the log is damaged or give a clean prefix of what was written; after a clean stop nothing less than all of it.
+import assert from 'node:assert/strict'
+import { cp, open, readdir, rm, stat, truncate } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, it, type TestContext } from 'node:test'
+import { openStorage } from '../../src/storage/open.ts'
+import { StorageError } from '../../src/storage/types.ts'
+import type { Entry } from '../../src/zab/types.ts'
+import { checkpointAt, copyOf, openIn, scratchDir } from '../support/disk-scratch.ts'
+import { entriesAfter, readAll } from '../support/log-conformance.ts'
+
+type Written = {
+  /** Every state the log went through, as text; the last is the present one. */
+  readonly states: readonly string[]
+  readonly dir: string
+}
+
+describe('a damaged log', () => {
+  it('that was not closed is noticed or is a clean prefix', async (t) => {
+    const { dir, states } = await populated(t)
+    const outcomes = await damageEverywhere(t, dir, (seen) => {
+      assert.ok(states.includes(seen), `never written: ${seen}`)
+    })
+    // Both happen, or the damage did not reach what it was meant for.
+    assert.ok(outcomes.refused > 20, JSON.stringify(outcomes))
+    assert.ok(outcomes.opened > 10, JSON.stringify(outcomes))
+  })
+
+  it('that was closed is noticed or complete', async (t) => {
+    const { dir, states } = await populated(t)
+    const closed = await copyOf(t, dir)
+    await (await openIn(t, closed)).close()
+    const again = await openIn(t, closed)
+    await again.log.append(entriesAfter(again.log.lastZxid, [1], 'last'))
+    const expected = await stateOf(again.log)
+    assert.notEqual(expected, states.at(-1))
+    await again.close()
+    const outcomes = await damageEverywhere(t, closed, (seen) => assert.equal(seen, expected))
+    assert.ok(outcomes.refused > 20, JSON.stringify(outcomes))
+  })
+
+  it('whose newest file is gone is noticed after a clean stop', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir)
+    await storage.log.append(entriesAfter(0, [1, 1]))
+    await storage.log.saveEpochs({ accepted: 1, current: 1 })
+    await storage.close()
+    const logDir = join(dir, 'zabd/log')
+    for (const name of await readdir(logDir)) if (name.endsWith('.log')) await rm(join(logDir, name))
+    await assert.rejects(openIn(t, dir), { kind: 'corrupt' })
+  })
+})
+
+/** A log in several files, with all kinds of records, as it is on disk when its process is killed. */
+async function populated(t: TestContext): Promise<Written> {
+  const dir = await scratchDir(t)
+  const states: string[] = []
+  for (let run = 0; run < 3; run++) {
+    const storage = await openIn(t, dir)
+    const { log } = storage
+    states.push(await stateOf(log))
+    const step = async (work: Promise<void>) => {
+      await work
+      states.push(await stateOf(log))
+    }
+    for (let i = 0; i < 8; i++) {
+      const entries = entriesAfter(log.lastZxid, [1, 2], `run ${run}`).map(padded)
+      await step(log.append(entries))
+    }
+    await step(log.saveEpochs({ accepted: 10 * run + 1, current: run }))
+    await step(log.append(entriesAfter(log.lastZxid, [2], 'dropped').map(padded)))
+    await step(log.truncate(log.lastZxid - 2))
+    await step(log.append(entriesAfter(log.lastZxid + 0, [3], 'kept').map(padded)))
+    if (run === 1) {
+      await checkpointAt(storage, log.lastZxid)
+      await step(log.trim(6))
+    }
+    if (run === 2) {
+      await step(log.saveEpochs({ accepted: 50, current: 50 }))
+      await step(log.append(entriesAfter(log.lastZxid, [1, 1], 'tail').map(padded)))
+      const copy = await copyOf(t, dir)
+      return { dir: copy, states }
+    }
+    await storage.close()
+  }
+  return assert.fail('not reached')
+}
+
+/** Entries of several sizes, so that records begin, end and cross LevelDB's blocks of 32 KiB at various places. */
+function padded(entry: Entry): Entry {
+  const fill = Buffer.alloc((entry.first * 977) % 5000)
+  for (let i = 0; i < fill.length; i++) fill[i] = (i * entry.first) >> 3
+  return { ...entry, bytes: Buffer.concat([entry.bytes, fill]) }
+}
+
+async function stateOf(log: Awaited<ReturnType<typeof openIn>>['log']): Promise<string> {
+  const entries = await readAll(log, log.trimmedTo)
+  const list = entries.map(
+    ({ first, last, bytes }) =>
+      `${first}-${last}:${Buffer.from(bytes).toString('latin1', 0, 12)}/${bytes.length}`,
+  )
+  return JSON.stringify({ epochs: log.epochs, trimmedTo: log.trimmedTo, last: log.lastZxid, list })
+}
+
+async function damageEverywhere(t: TestContext, dir: string, check: (seen: string) => void) {
+  const outcomes = { refused: 0, opened: 0 }
+  const scratch = await scratchDir(t)
+  const logDir = join(dir, 'zabd/log')
+  for (const name of (await readdir(logDir)).sort()) {
+    if (/^(LOCK|LOG|LOG\.old)$/.test(name)) continue
+    const { size } = await stat(join(logDir, name))
+    for (const damage of damagesOf(size, name)) {
+      const copy = join(scratch, `${name}-${damage.what}`)
+      await cp(dir, copy, { recursive: true })
+      await damage.apply(join(copy, 'zabd/log', name))
+      const what = `${name} of ${size} bytes, ${damage.what}`
+      outcomes[await openAndCheck(copy, what, check)]++
+      await rm(copy, { recursive: true })
+    }
+  }
+  return outcomes
+}
+
+type Damage = { what: string; apply(path: string): Promise<void> }
+
+function damagesOf(size: number, name: string): Damage[] {
+  const many = name.startsWith('CURRENT') ? 6 : 9
+  const damages: Damage[] = []
+  for (let i = 0; i < many; i++) {
+    // Spread over the file, denser towards its end, where tables have their index and logs their newest records.
+    const at = Math.min(size - 1, Math.floor(size * (1 - (1 - i / many) ** 1.7)))
+    const bit = (i * 5) % 8
+    damages.push({ what: `bit ${bit} of byte ${at} flipped`, apply: (path) => flip(path, at, bit) })
+    if (i % 2 === 0) damages.push({ what: `cut to ${at} bytes`, apply: (path) => truncate(path, at) })
+  }
+  damages.push({ what: 'one byte short', apply: (path) => truncate(path, size - 1) })
+  damages.push({ what: 'missing', apply: (path) => rm(path) })
+  return damages
+}
+
+async function openAndCheck(dir: string, what: string, check: (seen: string) => void) {
+  let seen: string
+  try {
+    const storage = await openStorage({ dataDir: dir, logDir: dir })
+    try {
+      seen = await stateOf(storage.log)
+    } finally {
+      await storage.close()
+    }
+  } catch (error) {
+    if (error instanceof StorageError) return 'refused'
+    throw new Error(what, { cause: error })
+  }
+  try {
+    check(seen)
+  } catch (error) {
+    throw new Error(what, { cause: error })
+  }
+  return 'opened'
+}
+
+async function flip(path: string, at: number, bit: number): Promise<void> {
+  const file = await open(path, 'r+')
+  try {
+    const byte = Buffer.alloc(1)
+    await file.read(byte, 0, 1, at)
+    byte[0]! ^= 1 << bit
+    await file.write(byte, 0, 1, at)
+  } finally {
+    await file.close()
+  }
+}

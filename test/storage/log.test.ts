@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict'
+import { describe, it, type TestContext } from 'node:test'
+import fc from 'fast-check'
+import { InvariantError } from '../../src/base/assert.ts'
+import type { LogStore } from '../../src/storage/types.ts'
+import { faultyLog } from '../support/disk.ts'
+import { memoryLog } from '../support/disk-memory.ts'
+import { checkpointAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
+import { entriesAfter, type LogUnderTest, logConformance, readAll } from '../support/log-conformance.ts'
+
+async function levelLog(t: TestContext, sync: boolean): Promise<LogUnderTest> {
+  const dir = await scratchDir(t)
+  let storage = await openIn(t, dir, { sync })
+  const store: LogUnderTest = {
+    log: storage.log,
+    checkpointAt: (zxid) => checkpointAt(storage, zxid),
+    async restart() {
+      await storage.close()
+      storage = await openIn(t, dir, { sync })
+      store.log = storage.log
+    },
+  }
+  return store
+}
+
+function kept(log: LogStore): Promise<LogUnderTest> {
+  return Promise.resolve({ log, restart: () => Promise.resolve(), checkpointAt: () => Promise.resolve() })
+}
+
+logConformance('LevelDB', (t) => levelLog(t, true))
+logConformance('LevelDB without sync', (t) => levelLog(t, false))
+logConformance('the log in memory', () => kept(memoryLog()))
+logConformance('a log with faults, none of them on', () => kept(faultyLog(memoryLog()).log))
+
+describe('the log', () => {
+  it('does as the one in memory, whatever is done to it', async (t) => {
+    const amount = fc.integer({ min: 0, max: 12 })
+    const command = fc.oneof(
+      { weight: 5, arbitrary: fc.record({ type: fc.constant('append'), amount }) },
+      { weight: 1, arbitrary: fc.record({ type: fc.constantFrom('truncate', 'trim', 'epochs'), amount }) },
+      { weight: 1, arbitrary: fc.record({ type: fc.constant('restart'), amount }) },
+    )
+    await fc.assert(
+      fc.asyncProperty(fc.array(command, { maxLength: 25 }), async (commands) => {
+        const model = memoryLog()
+        const store = await levelLog(t, true)
+        for (const { type, amount } of commands) {
+          await perform(type, amount, model, store)
+          const summary = ({ lastZxid, trimmedTo, epochs }: LogStore) => ({ lastZxid, trimmedTo, epochs })
+          assert.deepEqual(summary(store.log), summary(model))
+        }
+        for (let after = model.trimmedTo; after <= model.lastZxid; after++) {
+          assert.deepEqual(await readAll(store.log, after), await readAll(model, after))
+        }
+      }),
+      { numRuns: 25 },
+    )
+  })
+
+  it('refuses to be trimmed beyond the checkpoint', async (t) => {
+    const storage = await openIn(t, await scratchDir(t))
+    await storage.log.append(entriesAfter(0, [1, 1, 1]))
+    await checkpointAt(storage, 2)
+    await assert.rejects(storage.log.trim(3), InvariantError)
+    await storage.log.trim(2)
+    assert.equal(storage.log.trimmedTo, 2)
+  })
+
+  it('gives the space of trimmed entries back', async (t) => {
+    const storage = await openIn(t, await scratchDir(t))
+    const bytes = Buffer.alloc(512 << 10)
+    for (let i = 0; i < bytes.length; i++) bytes[i] = (i * i) >> 7
+    for (let round = 0; round < 4; round++) {
+      const entries = entriesAfter(storage.log.lastZxid, Array(70).fill(1)).map((e) => ({ ...e, bytes }))
+      for (const entry of entries) await storage.log.append([entry])
+      await checkpointAt(storage, storage.log.lastZxid)
+      await storage.log.trim(storage.log.lastZxid - 2)
+    }
+    const left = await storage.logDirBytes()
+    assert.ok(left < 100e6, `${left} of 147 MB are left`)
+    assert.equal((await readAll(storage.log, storage.log.trimmedTo)).length, 2)
+  })
+
+  it('rejects everything after it is closed', async (t) => {
+    const storage = await openIn(t, await scratchDir(t))
+    await storage.close()
+    await assert.rejects(storage.log.append(entriesAfter(0, [1])), InvariantError)
+    await assert.rejects(storage.log.saveEpochs({ accepted: 1, current: 1 }), InvariantError)
+  })
+})
+
+describe('a log with faults', () => {
+  it('holds an append back until it is released, and loses it at a crash', async () => {
+    const inner = memoryLog()
+    const { log, faults } = faultyLog(inner)
+    const [a, b, c] = entriesAfter(0, [1, 1, 1])
+    assert.ok(a !== undefined && b !== undefined && c !== undefined)
+    faults.hold()
+    const settled: string[] = []
+    const first = log.append([a]).then(() => settled.push('a'))
+    const second = log.append([b]).then(() => settled.push('b'))
+    assert.deepEqual([faults.held, faults.syncs, inner.lastZxid], [2, 0, 0])
+    await faults.releaseOne()
+    await first
+    assert.deepEqual([settled, faults.syncs, log.lastZxid], [['a'], 1, 1])
+    await faults.release()
+    await second
+    faults.hold()
+    log.append([c]).then(() => settled.push('c'))
+    faults.crash()
+    await faults.release()
+    assert.deepEqual([settled, inner.lastZxid], [['a', 'b'], 2])
+    assert.deepEqual(faultyLog(inner).log.lastZxid, 2)
+  })
+
+  it('fails an append and all after it until there is room and it was reopened', async () => {
+    const { log, faults } = faultyLog(memoryLog())
+    faults.failNext('full')
+    const error = await rejectsWith(log.append(entriesAfter(0, [1])), 'full')
+    assert.equal(await rejectsWith(log.saveEpochs({ accepted: 1, current: 0 }), 'full'), error)
+    assert.equal(log.failure, error)
+    await rejectsWith(log.reopen(), 'full')
+    faults.repair()
+    await log.reopen()
+    assert.equal(log.failure, undefined)
+    await log.append(entriesAfter(0, [1]))
+    assert.equal(log.lastZxid, 1)
+  })
+})
+
+async function perform(type: string, amount: number, model: LogStore, store: LogUnderTest): Promise<void> {
+  const { lastZxid, trimmedTo } = model
+  const zxid = trimmedTo + Math.floor(((lastZxid - trimmedTo) * amount) / 12)
+  const both = (work: (log: LogStore) => Promise<void>) => Promise.all([work(model), work(store.log)])
+  const sizes = Array.from({ length: amount % 4 }, (_, i) => 1 + ((amount + i) % 5))
+  const epochs = { accepted: amount, current: amount >> 1 }
+  if (type === 'append') await both((log) => log.append(entriesAfter(lastZxid, sizes, `${amount}`)))
+  if (type === 'truncate') await both((log) => log.truncate(zxid))
+  if (type === 'epochs') await both((log) => log.saveEpochs(epochs))
+  if (type === 'restart') await store.restart()
+  if (type !== 'trim') return
+  await store.checkpointAt(zxid)
+  await both((log) => log.trim(zxid))
+}

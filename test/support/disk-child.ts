@@ -1,0 +1,57 @@
+// A process that uses a data directory until it is killed; started by fork with the arguments mode and directory.
+// 'append' appends in a loop, with saved epochs, trims and checkpoints in between, and tells the parent what is durable;
+// 'hold' only opens the directory and says so.
+import { openStorage } from '../../src/storage/open.ts'
+import type { Storage } from '../../src/storage/types.ts'
+import type { Entry } from '../../src/zab/types.ts'
+
+/** What the child tells its parent. */
+export type ChildReport =
+  | { readonly type: 'open' }
+  | { readonly type: 'durable'; readonly zxid: number }
+  | { readonly type: 'epoch'; readonly epoch: number }
+  | { readonly type: 'checkpoint'; readonly zxid: number }
+
+/** The only entry that the child ever appends after `prev`: what is found can be compared with what must be there. */
+export function entryOf(prev: number): Entry {
+  const size = 1 + (prev % 3)
+  const bytes = Buffer.alloc(1 + ((prev * 2654435761) % 3000), `entry after ${prev};`)
+  return { prev, first: prev + 1, last: prev + size, bytes }
+}
+
+function report(message: ChildReport): void {
+  process.send?.(message)
+}
+
+async function appendForever({ log, checkpoint }: Storage): Promise<void> {
+  for (let round = 1; ; round++) {
+    const entries: Entry[] = []
+    let last = log.lastZxid
+    for (let i = 0; i < 1 + (round % 4); i++) {
+      const entry = entryOf(last)
+      entries.push(entry)
+      last = entry.last
+    }
+    await log.append(entries)
+    report({ type: 'durable', zxid: last })
+    if (round % 7 === 0) {
+      await log.saveEpochs({ accepted: log.epochs.accepted + 1, current: log.epochs.accepted })
+      report({ type: 'epoch', epoch: log.epochs.accepted })
+    }
+    if (round % 11 === 0) {
+      const sink = checkpoint.begin({ replace: round % 22 === 0 })
+      for (let i = 0; i < 100; i++) sink.put(Buffer.from(`k${i}`), Buffer.from(`${last}`))
+      await checkpoint.commit({ zxid: last, nodes: 100, digestHigh: 0, digestLow: 0, state: null })
+      report({ type: 'checkpoint', zxid: last })
+      await log.trim(Math.max(0, last - 50))
+    }
+  }
+}
+
+const [mode, dir] = process.argv.slice(2)
+if (process.send !== undefined && dir !== undefined) {
+  const storage = await openStorage({ dataDir: dir, logDir: dir })
+  report({ type: 'open' })
+  if (mode === 'append') await appendForever(storage)
+  else setInterval(() => {}, 1000)
+}

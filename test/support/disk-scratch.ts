@@ -1,0 +1,83 @@
+// Directories and storages that a test uses and that are gone when it ends.
+import assert from 'node:assert/strict'
+import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { type OpenStorageOptions, openStorage } from '../../src/storage/open.ts'
+import {
+  type CheckpointMeta,
+  type Storage,
+  StorageError,
+  type StorageErrorKind,
+} from '../../src/storage/types.ts'
+
+const cleanups = new Map<string, () => Promise<unknown>>()
+const opened = new WeakMap<TestContext, Storage[]>()
+
+/** A new empty directory; when the test ends, what `closeAtEnd` was given is closed and the directory removed. */
+export async function scratchDir(t: TestContext): Promise<string> {
+  const dir = await mkdtemp(join(tmpdir(), 'zabd-storage-'))
+  t.after(async () => {
+    try {
+      for (const storage of opened.get(t) ?? []) await storage.close()
+    } finally {
+      opened.delete(t)
+      await cleanups.get(dir)?.()
+      cleanups.delete(dir)
+      await rm(dir, { recursive: true, force: true })
+    }
+  })
+  return dir
+}
+
+/** Does `work` after what was opened in `dir` is closed, and before `dir` is removed. */
+export function beforeRemoval(dir: string, work: () => Promise<unknown>): void {
+  cleanups.set(dir, work)
+}
+
+/** Closes the storage when the test ends, before its directory is removed. */
+export function closeAtEnd(t: TestContext, storage: Storage): Storage {
+  opened.set(t, [...(opened.get(t) ?? []), storage])
+  return storage
+}
+
+/** Opens the storage in `dir` (for data and log) and closes it when the test ends. */
+export async function openIn(
+  t: TestContext,
+  dir: string,
+  options: Partial<OpenStorageOptions> = {},
+): Promise<Storage> {
+  return closeAtEnd(t, await openStorage({ dataDir: dir, logDir: dir, ...options }))
+}
+
+/** A copy of a data directory as it is now. */
+export async function copyOf(t: TestContext, dir: string): Promise<string> {
+  const copy = await scratchDir(t)
+  await cp(dir, copy, { recursive: true })
+  return copy
+}
+
+/** The meta of a checkpoint at `zxid`. */
+export function metaAt(zxid: number, state: unknown = null): CheckpointMeta {
+  return { zxid, nodes: 0, digestHigh: 0, digestLow: 0, state }
+}
+
+/** Commits a checkpoint at `zxid` without any change of records. */
+export async function checkpointAt({ checkpoint }: Storage, zxid: number): Promise<void> {
+  checkpoint.begin()
+  await checkpoint.commit(metaAt(zxid))
+}
+
+/** Asserts that `promise` rejects with a StorageError of that kind, and returns it. */
+export async function rejectsWith(promise: Promise<unknown>, kind: StorageErrorKind): Promise<StorageError> {
+  const error = await promise.then(
+    () => assert.fail(`nothing was thrown, expected ${kind}`),
+    (error: unknown) => error,
+  )
+  assert.ok(error instanceof StorageError, `${error} is no StorageError`)
+  assert.equal(error.kind, kind, error.message)
+  assert.ok(error.message.includes(error.path), `"${error.message}" does not name ${error.path}`)
+  assert.ok(error.remedy.length > 10)
+  return error
+}
