@@ -42,7 +42,6 @@ const rulesVersion = 1
 
 const noIds: readonly Id[] = []
 const noBytes = Buffer.alloc(0)
-const empty = new Writer(16)
 
 /** An entry on its way to its commit, with who waits for its transactions. */
 type InFlight = {
@@ -111,6 +110,7 @@ export class Node implements Backend {
   #flushes: Connection[] = []
   #stalledConnections: Connection[] = []
   readonly #closing = new Set<number>()
+  readonly #syncReply = new Writer(64)
   readonly #eventFrame = new Writer(512)
   #eventIndex = -1
   #changeAcl: readonly Acl[] = []
@@ -241,7 +241,8 @@ export class Node implements Backend {
   #established(epoch: number): void {
     const { config, tree } = this
     const now = this.#clock.now()
-    for (const [id, timeout] of tree.sessions) if (!this.expiry.has(id)) this.expiry.touch(id, timeout, now)
+    for (const [id, timeout] of tree.sessions)
+      this.expiry.touch(id, this.attached.get(id)?.timeoutMs ?? timeout, now)
     this.expiry.restartAll(now)
     const highest = Math.max(this.#nextSession - 1, highestOf(config.id, tree.sessions.keys()))
     this.#nextSession = firstSessionId(config.id, this.#clock.wall(), highest)
@@ -522,8 +523,11 @@ export class Node implements Backend {
     ) {
       this.#inFlight.shift()
       const { batch, entry, origins, arrivals } = head
-      for (let i = 0; i < batch.count; i++)
+      for (let i = 0; i < batch.count; i++) {
         this.#apply(batch, i, entry.first + i, origins[i], arrivals[i] as number)
+        // A sync's answer has its place among those of its connection's writes.
+        if (this.#syncs.length > 0) this.#confirmSyncs()
+      }
       applied += batch.count
       this.#outstanding -= batch.count
       this.#outstandingBytes -= batch.size
@@ -594,14 +598,13 @@ export class Node implements Backend {
 
   #confirmSyncs(): void {
     const syncs = this.#syncs
-    if (syncs.length === 0) return
-    const done = syncs.findIndex((sync) => sync.zxid > this.tree.zxid)
-    this.#syncs = done < 0 ? [] : syncs.slice(done)
-    for (const { cxid, path, origin, arrived } of done < 0 ? syncs : syncs.slice(0, done)) {
-      empty.clear()
-      empty.string(path)
-      origin.completed(Op.sync, cxid, this.tree.zxid, 0, empty, arrived)
+    let done = 0
+    for (let sync = syncs[0]; sync !== undefined && sync.zxid <= this.tree.zxid; sync = syncs[++done]) {
+      this.#syncReply.clear()
+      this.#syncReply.string(sync.path)
+      sync.origin.completed(Op.sync, sync.cxid, this.tree.zxid, 0, this.#syncReply, sync.arrived)
     }
+    if (done > 0) this.#syncs = done === syncs.length ? [] : syncs.slice(done)
   }
 
   // ---------------------------------------------------------------- output and back-pressure

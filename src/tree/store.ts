@@ -112,7 +112,7 @@ export interface Store {
   /** Unsigned 32 bit, kept for the running tree digest. */
   digest(node: NodeRef): number
   setDigest(node: NodeRef, digest: number): void
-  /** Bits of NodeFlag. */
+  /** Bits of NodeFlag. The one getter that may be asked of a removed znode: it gives the bits set last, or 0. */
   flags(node: NodeRef): number
   setFlags(node: NodeRef, flags: number): void
 
