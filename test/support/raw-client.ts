@@ -218,7 +218,7 @@ export function frame(payload: Buffer): Buffer {
 export type ConnectOptions = {
   readonly protocolVersion?: number
   readonly lastZxidSeen?: bigint
-  /** milliseconds */
+  /** milliseconds; default: longer than any test file runs, if the server allows it */
   readonly timeout?: number
   readonly sessionId?: bigint
   readonly passwd?: Buffer | null
@@ -307,7 +307,7 @@ export function connectRequest(options: ConnectOptions = {}): Buffer {
   const encoder = new Encoder()
     .int(options.protocolVersion ?? 0)
     .long(options.lastZxidSeen ?? 0n)
-    .int(options.timeout ?? 30_000)
+    .int(options.timeout ?? 300_000)
     .long(options.sessionId ?? 0n)
     .buffer(options.passwd === undefined ? Buffer.alloc(16) : options.passwd)
   const readOnly = options.readOnly ?? false

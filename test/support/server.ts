@@ -10,7 +10,7 @@ import { after, afterEach, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type ConnectOptions, connect, exchange, RawClient, within } from './raw-client.ts'
 
-const command = process.env['ZABD_TEST_SERVER']
+const { ZABD_TEST_SERVER: command } = process.env
 
 /** True if the tests run against Apache ZooKeeper; where zabd differs on purpose, tests are skipped then. */
 export const apache = command !== undefined && path.basename(command).includes('apache')
