@@ -1,6 +1,6 @@
 // Keys of ZooKeeper that zabd does not act on: those that can be left aside are listed for the log, and those whose
 // absence would surprise an operator stop the start. Keys that do something are read in load.ts.
-import type { Entry, Problems, Settings } from './settings.ts'
+import { type Entry, type Problems, type Settings, show } from './settings.ts'
 
 /** Known keys that mean nothing here: tuning of threads, buffers and files that zabd does not have. `*`: a prefix. */
 const withoutEffect: readonly string[] = [
@@ -136,8 +136,11 @@ const knownProviders: readonly string[] = [
   'IPAuthenticationProvider',
 ]
 
-/** Records a problem for everything that is asked for and that zabd can not do. */
-export function rejectUnsupported(settings: Settings, problems: Problems): void {
+/**
+ * Records a problem for everything that is asked for and that zabd can not do. The SASL provider is only warned of:
+ * naming it requires nothing of clients, it offers them a scheme, and who does not use it is served as before.
+ */
+export function rejectUnsupported(settings: Settings, problems: Problems, warnings: string[]): void {
   for (const [key, what] of mustBeOff) {
     if (settings.flag(key, false)) problems.unsupported(settings.entry(key)!, `${what}; valid is only false`)
   }
@@ -157,7 +160,7 @@ export function rejectUnsupported(settings: Settings, problems: Problems): void 
   const scheme = 'a TLS client is authenticated by its certificate; valid is only x509'
   rejectUnlessOneOf(settings, problems, 'ssl.authProvider', ['x509'], scheme)
   for (const [key, entry] of settings.entries) {
-    if (key.startsWith('authProvider.')) rejectUnknownProvider(settings, problems, key, entry)
+    if (key.startsWith('authProvider.')) checkProvider(settings, problems, warnings, key, entry)
   }
 }
 
@@ -172,15 +175,24 @@ function rejectUnlessOneOf(
   if (entry !== undefined && !values.includes(entry.value.toLowerCase())) problems.unsupported(entry, what)
 }
 
-function rejectUnknownProvider(settings: Settings, problems: Problems, key: string, entry: Entry): void {
+function checkProvider(
+  settings: Settings,
+  problems: Problems,
+  warnings: string[],
+  key: string,
+  entry: Entry,
+): void {
   settings.entry(key)
   const name = entry.value.startsWith(providerPackage)
     ? entry.value.slice(providerPackage.length)
     : entry.value
   if (knownProviders.includes(name)) return
-  const what = name === 'SASLAuthenticationProvider' ? 'there is no SASL' : 'Java classes can not be loaded'
+  if (name === 'SASLAuthenticationProvider') {
+    warnings.push(`${entry.where}: ${show(entry)}: there is no SASL here; clients can not authenticate by it`)
+    return
+  }
   const names = knownProviders.map((known) => providerPackage + known).join(', ')
-  problems.unsupported(entry, `${what}; valid are ${names}`)
+  problems.unsupported(entry, `Java classes can not be loaded; valid are ${names}`)
 }
 
 /** A phrase for each key that was given and does nothing: `preAllocSize (zoo.cfg:7) has no effect`. */

@@ -141,7 +141,7 @@ function readConfig(loading: Loading, text: string): Config {
   if (!config.forceSync)
     warnings.push('forceSync=no: what was acknowledged may be lost when the machine fails')
   if (config.skipAcl) warnings.push('skipACL=yes: every client may read and change everything')
-  rejectUnsupported(settings, problems)
+  rejectUnsupported(settings, problems, warnings)
   // Last of all: by now every key that has a meaning was asked for.
   return { ...config, ignored: listIgnored(settings) }
 }

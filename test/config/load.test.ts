@@ -512,12 +512,6 @@ const refusedStandalone: readonly (readonly [lines: string, ...expected: string[
     'zoo.cfg:2: enforce.auth.enabled=true is not supported: clients can not be made to authenticate; protect znodes by their ACLs; valid is only false',
   ],
   [
-    'authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider',
-    'zoo.cfg:2: authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider is not supported: there is no SASL; ' +
-      'valid are org.apache.zookeeper.server.auth.X509AuthenticationProvider, ' +
-      'org.apache.zookeeper.server.auth.DigestAuthenticationProvider, org.apache.zookeeper.server.auth.IPAuthenticationProvider',
-  ],
-  [
     'authProvider.1=com.example.Mine',
     'zoo.cfg:2: authProvider.1=com.example.Mine is not supported: Java classes can not be loaded; ' +
       'valid are org.apache.zookeeper.server.auth.X509AuthenticationProvider, ' +
@@ -828,6 +822,11 @@ const warned: readonly (readonly [lines: string, expected: string])[] = [
   [
     `${tlsLines}\nssl.enabledProtocols=TLSv1.1,TLSv1.2`,
     'zoo.cfg:4: ssl.enabledProtocols: TLSv1.1 is not offered: only TLSv1.2',
+  ],
+  [
+    'clientPort=1\nauthProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider',
+    'zoo.cfg:3: authProvider.1=org.apache.zookeeper.server.auth.SASLAuthenticationProvider: there is no SASL here; ' +
+      'clients can not authenticate by it',
   ],
 ]
 
