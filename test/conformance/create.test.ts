@@ -114,7 +114,7 @@ describe('flags', () => {
   }
 
   for (const flags of [0, 1, 2, 3, 4]) {
-    quirk(`createTTL with flags ${flags}: -8`, async () => {
+    test(`createTTL with flags ${flags}: -8`, async () => {
       const client = await zk.connect()
       assert.equal(await code(client.createTtl('/t-flags', 1000n, { flags })), Err.badArguments)
       assert.equal(await code(client.exists('/t-flags')), Err.noNode)

@@ -14,10 +14,37 @@ import {
   type WatchEvent,
   within,
 } from '../support/raw-client.ts'
-import { quirk, sharedServer } from '../support/server.ts'
+import { quirk, sharedServer, type TestServer } from '../support/server.ts'
 
 const tickMs = 200
-const zk = sharedServer({ tickTime: tickMs, minSessionTimeout: 2 * tickMs, maxSessionTimeout: 60_000 })
+const timeout = 1500
+const lives: Promise<RawClient>[] = []
+
+/** Sends with `send` for well over the timeout, then hands the client to the test. */
+async function live(client: RawClient, send: (client: RawClient) => Promise<unknown>): Promise<RawClient> {
+  const end = performance.now() + 2.5 * timeout
+  while (performance.now() < end) {
+    await send(client)
+    await delay(150)
+  }
+  return client
+}
+
+// They live while the other tests of this file run; opened here and now, since those tests count zxids.
+async function startLives(server: TestServer): Promise<void> {
+  const clients = [1, 2, 3].map(() => connect(server, { timeout }))
+  const [pings, reads, sets] = await Promise.all(clients)
+  assert.ok(pings !== undefined && reads !== undefined && sets !== undefined)
+  lives.push(live(pings, (client) => client.ping()))
+  lives.push(live(reads, (client) => client.exists('/')))
+  lives.push(live(sets, (client) => client.setWatches(0n, {})))
+  for (const life of lives) life.catch(() => {})
+}
+
+const zk = sharedServer(
+  { tickTime: tickMs, minSessionTimeout: 2 * tickMs, maxSessionTimeout: 60_000 },
+  startLives,
+)
 
 describe('transactions', () => {
   test('opening a session takes a zxid', async () => {
@@ -239,27 +266,6 @@ describe('expiry', () => {
 })
 
 describe('staying alive', () => {
-  const timeout = 1500
-  const lives: Promise<RawClient>[] = []
-
-  /** Sends with `send` for well over the timeout, then hands the client to the test. */
-  async function live(send: (client: RawClient) => Promise<unknown>): Promise<RawClient> {
-    const client = await connect(zk.server, { timeout })
-    const end = performance.now() + 2.5 * timeout
-    while (performance.now() < end) {
-      await send(client)
-      await delay(150)
-    }
-    return client
-  }
-
-  before(() => {
-    lives.push(live((client) => client.ping()))
-    lives.push(live((client) => client.exists('/')))
-    lives.push(live((client) => client.setWatches(0n, {})))
-    for (const life of lives) life.catch(() => {})
-  })
-
   ;['pings', 'reads', 'setWatches'].forEach((what, index) => {
     test(`a session that only sends ${what} lives on beyond its timeout`, async () => {
       const client = await lives[index]

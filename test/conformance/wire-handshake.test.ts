@@ -1,6 +1,6 @@
 // The handshake: ConnectRequest and ConnectResponse, new sessions, re-attached ones, refusals (wire.md 3).
 import assert from 'node:assert/strict'
-import { before, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import {
   ClosedError,
   type ConnectOptions,
@@ -15,7 +15,15 @@ import {
 } from '../support/raw-client.ts'
 import { apache, quirk, sharedServer } from '../support/server.ts'
 
-const zk = sharedServer({ tickTime: 2000 })
+let silent: RawClient
+let slow: RawClient
+
+// The last tests of this file wait for the end of `silent` and `slow`; started here, so that the time passes meanwhile.
+const zk = sharedServer({ tickTime: 2000, 'nio.sessionlessCnxnTimeout': 3000 }, async ({ port }) => {
+  silent = await RawClient.dial(port)
+  slow = await RawClient.dial(port)
+  slow.sendRaw(frame(connectRequest()).subarray(0, 20))
+})
 const zeros = Buffer.alloc(16)
 
 async function shake(options: ConnectOptions): Promise<ConnectResponse> {
@@ -298,18 +306,6 @@ describe('connection limits', () => {
 })
 
 describe('connections that never send a ConnectRequest', () => {
-  // Apache reads this key; zabd may keep its constant of 10 s.
-  const idle = sharedServer({ 'nio.sessionlessCnxnTimeout': 1000 })
-  let silent: RawClient
-  let slow: RawClient
-
-  before(async () => {
-    // Together, so that the file waits only once.
-    silent = await RawClient.dial(idle.port)
-    slow = await RawClient.dial(idle.port)
-    slow.sendRaw(frame(connectRequest()).subarray(0, 20))
-  })
-
   test('are closed after a while', async () => {
     await silent.closed(45_000)
     assert.equal(silent.bytesReceived, 0)

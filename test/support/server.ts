@@ -168,8 +168,14 @@ export type SharedServer = {
   exchange(bytes: Buffer | string): Promise<Buffer>
 }
 
-/** One server for all tests of a file (or of a `describe`): started before them, removed after them. */
-export function sharedServer(config: ServerConfig = {}): SharedServer {
+/**
+ * One server for all tests of a file (or of a `describe`): started before them, removed after them. `prepare` runs once
+ * it serves; a `before` of the file's own could not, since Node.js runs the hooks of a file at the same time.
+ */
+export function sharedServer(
+  config: ServerConfig = {},
+  prepare?: (server: TestServer) => Promise<void>,
+): SharedServer {
   let server: TestServer | undefined
   const clients: RawClient[] = []
   const running = () => {
@@ -178,6 +184,7 @@ export function sharedServer(config: ServerConfig = {}): SharedServer {
   }
   before(async () => {
     server = await startServer(config)
+    await prepare?.(server)
   })
   afterEach(async () => {
     for (const client of clients.splice(0)) await client.close().catch(() => client.drop())
