@@ -1,7 +1,7 @@
 // Applies transactions: the one place where the rules of every write operation are (semantics.md sections 1-8, 11).
 // Deterministic by contract: depends on the transaction and the tree alone, an error is a value, and a failed write
 // changes nothing but the last zxid. Replies are encoded here, since only here the state is the right one.
-import { assert } from '../base/assert.ts'
+import { assert, InvariantError } from '../base/assert.ts'
 import { Code, ZkError } from '../base/errors.ts'
 import { CreateFlag, EventType, Op, Perm } from '../base/opcodes.ts'
 import { hasNul, lastSlash, pathProblem } from '../base/paths.ts'
@@ -41,7 +41,8 @@ export class Applier {
 
   /**
    * Applies transaction `index` of `batch` as `zxid`, the successor of the last one. Leaves error, reply body
-   * (if `wanted`) and `tree.changes`. Throws InvariantError on a body that the rim should have refused.
+   * (if `wanted`) and `tree.changes`. Throws InvariantError or ZkError on a body that the rim should have refused:
+   * the state is then undefined.
    */
   apply(batch: Batch, index: number, zxid: number, wanted: boolean): void {
     const tree = this.tree
@@ -100,7 +101,7 @@ export class Applier {
       case Op.check:
         return this.#check()
       default:
-        throw new Error(`operation ${kind} can not be applied`)
+        throw new InvariantError(`operation ${kind} can not be applied`)
     }
   }
 
@@ -146,7 +147,7 @@ export class Applier {
       if (fixed.code !== Code.ok) return fixed.code
       list = fixed.list
     }
-    const parent = slash <= start + 1 && slash === start ? store.root : this.#find(buf, start, slash)
+    const parent = this.#find(buf, start, slash)
     if (parent === NONE) return Code.noNode
     if (this.#mayNot(parent, Perm.create)) return Code.noAuth
     if (
@@ -163,11 +164,11 @@ export class Applier {
     if (end - start === 1 || store.findChild(parent, buf, slash + 1, end) !== NONE) return Code.nodeExists
     if (store.kind(parent) === NodeKind.ephemeral) return Code.noChildrenForEphemerals
 
-    const bookQuota = tree.quotas.paths.size > 0
+    const hasQuotas = tree.quotas.paths.size > 0
     const quotaNode = tree.quotas.isQuotaPath(buf, start, end)
-    const path = bookQuota || quotaNode || tree.watched ? buf.toString('utf8', start, end) : ''
+    const path = hasQuotas || quotaNode || tree.watched ? buf.toString('utf8', start, end) : ''
     const size = Math.max(dataLength, 0)
-    if (bookQuota && !tree.quotas.allows(path, size, 1, this.#enforceQuota)) return Code.quotaExceeded
+    if (hasQuotas && !tree.quotas.allows(path, size, 1, this.#enforceQuota)) return Code.quotaExceeded
 
     const nodeKind = kindOf(flags)
     const owner = nodeKind === NodeKind.ephemeral ? this.#session : ttl
@@ -187,7 +188,8 @@ export class Applier {
       this.#time,
     )
     if (quotaNode) tree.quotas.quotaNodeCreated(path)
-    if (bookQuota) tree.quotas.book(path, size, 1)
+    // A limits znode may have made the first quota of all, and may lie below its own target (/zookeeper).
+    if (tree.quotas.paths.size > 0) tree.quotas.book(path, size, 1)
     if (tree.watched) {
       tree.changes.add(EventType.nodeCreated, path, tree.acls.get(acl))
       tree.changed(EventType.nodeChildrenChanged, parent)
@@ -274,7 +276,10 @@ export class Applier {
     quotas.book(path, -size, -1)
   }
 
-  /** The reaper's deletion, rule 20. */
+  /**
+   * The reaper's deletion, rule 20. It is judged again here: since it was proposed the znode may have got children,
+   * may have become another one, or may have been written to, which gives a TTL znode its whole time again.
+   */
   #deleteContainer(): number {
     const { store } = this.tree
     const r = this.#body
@@ -284,6 +289,7 @@ export class Applier {
     if (store.numChildren(node) > 0) return Code.notEmpty
     const kind = store.kind(node)
     if (kind !== NodeKind.container && kind !== NodeKind.ttl) return Code.badVersion
+    if (kind === NodeKind.ttl && this.#time - store.mtime(node) <= store.owner(node)) return Code.badVersion
     this.#remove(node)
     return Code.ok
   }
@@ -361,8 +367,8 @@ export class Applier {
   // ---------------------------------------------------------------- multi
 
   /**
-   * All or nothing (semantics.md rules 22-24, wire.md section 7). A failed one answers with error results and header
-   * error 0; that is told by `multiFailed`.
+   * All or nothing (semantics.md rules 22-24, wire.md section 7). A failed one is no error of the transaction: it
+   * answers with an error for each operation, and `err` stays 0.
    */
   #multi(): number {
     const { tree, reply } = this

@@ -3,7 +3,7 @@
 // file keeps the indexes, the running digest, the lists of what the next checkpoint must write, and the undo of a
 // multi consistent with every change.
 import { crc32 } from 'node:zlib'
-import { assert } from '../base/assert.ts'
+import { assert, assertNever } from '../base/assert.ts'
 import { EventType } from '../base/opcodes.ts'
 import { Writer } from '../jute/writer.ts'
 import { type Acl, AclTable } from './acl.ts'
@@ -39,19 +39,31 @@ export class Changes {
   }
 }
 
+/**
+ * A znode that a multi has touched, however often it is removed and comes back: references are reused meanwhile, and
+ * a restored znode may get another one than it had.
+ */
+type Touched = { ref: NodeRef }
+
 /** How one change inside a multi is taken back. */
 type Undo =
   | {
       readonly type: 'insert'
-      node: NodeRef
-      parent: NodeRef
+      readonly node: Touched
+      readonly parent: Touched
       readonly cversion: number
       readonly pzxid: number
     }
-  | { readonly type: 'remove'; node: NodeRef; parent: NodeRef; readonly image: Image; readonly pzxid: number }
+  | {
+      readonly type: 'remove'
+      readonly node: Touched
+      readonly parent: Touched
+      readonly image: Image
+      readonly pzxid: number
+    }
   | {
       readonly type: 'data'
-      node: NodeRef
+      readonly node: Touched
       readonly data: Buffer | null
       readonly version: number
       readonly mzxid: number
@@ -97,7 +109,10 @@ export class Tree {
   #digestHigh = 0
   #digestLow = 0
   #stale: NodeRef[] = []
+  /** Steps of the multi under way; undefined outside of one. */
   #undo: Undo[] | undefined
+  /** The znodes among them that exist, by their reference. */
+  readonly #touched = new Map<NodeRef, Touched>()
   #dirty: NodeRef[] = []
   #removed: Buffer[] = []
   #dirtySessions = new Set<number>()
@@ -202,7 +217,13 @@ export class Tree {
       store.setOwner(node, owner)
       this.#index(node, kind, owner)
     }
-    this.#undo?.push({ type: 'insert', node, parent, cversion, pzxid })
+    this.#undo?.push({
+      type: 'insert',
+      node: this.#touchedOf(node),
+      parent: this.#touchedOf(parent),
+      cversion,
+      pzxid,
+    })
     return node
   }
 
@@ -211,7 +232,7 @@ export class Tree {
     const store = this.store
     const parent = store.parent(node)
     this.touch(parent)
-    this.#undo?.push({ type: 'remove', node, parent, image: this.#imageOf(node), pzxid: store.pzxid(parent) })
+    if (this.#undo !== undefined) this.#rememberRemoved(node, parent)
     store.setPzxid(parent, zxid)
     this.#drop(node)
   }
@@ -247,6 +268,7 @@ export class Tree {
   /** Replaces a znode's ACL and counts its aversion up. */
   replaceAcl(node: NodeRef, acl: number): void {
     const store = this.store
+    assert(this.#undo === undefined, 'an ACL inside a multi can not be taken back')
     this.touch(node)
     this.acls.retain(acl)
     this.acls.release(store.acl(node))
@@ -354,46 +376,56 @@ export class Tree {
     for (const step of this.#undo as Undo[])
       if (step.type === 'remove') this.acls.release(step.image.numbers[aclOfImage] as number)
     this.#undo = undefined
+    this.#touched.clear()
   }
 
   /** Takes back every change since `begin`, the last one first. */
   rollback(): void {
     const undo = this.#undo as Undo[]
     this.#undo = undefined
-    for (let i = undo.length - 1; i >= 0; i--) {
-      const step = undo[i] as Undo
-      if (step.type === 'remove') {
-        const node = this.#restore(step.parent, step.image)
-        this.touch(step.parent)
-        this.store.setPzxid(step.parent, step.pzxid)
-        if (node !== step.node) renumber(undo, i, step.node, node)
-      } else {
-        this.#takeBack(step)
-      }
-    }
+    this.#touched.clear()
+    for (let i = undo.length - 1; i >= 0; i--) this.#takeBack(undo[i] as Undo)
   }
 
-  #takeBack(step: Exclude<Undo, { type: 'remove' }>): void {
+  #touchedOf(node: NodeRef): Touched {
+    let touched = this.#touched.get(node)
+    if (touched === undefined) {
+      touched = { ref: node }
+      this.#touched.set(node, touched)
+    }
+    return touched
+  }
+
+  #takeBack(step: Undo): void {
     const store = this.store
     switch (step.type) {
       case 'insert':
-        this.#drop(step.node)
-        this.touch(step.parent)
-        store.setCversion(step.parent, step.cversion)
-        store.setPzxid(step.parent, step.pzxid)
+        this.#drop(step.node.ref)
+        this.touch(step.parent.ref)
+        store.setCversion(step.parent.ref, step.cversion)
+        store.setPzxid(step.parent.ref, step.pzxid)
         break
-      case 'data':
-        this.touch(step.node)
-        if (step.data === null) store.clearData(step.node)
-        else store.setData(step.node, step.data, 0, step.data.length)
-        store.setVersion(step.node, step.version)
-        store.setMzxid(step.node, step.mzxid)
-        store.setMtime(step.node, step.mtime)
+      case 'remove':
+        this.touch(step.parent.ref)
+        step.node.ref = this.#restore(step.parent.ref, step.image)
+        store.setPzxid(step.parent.ref, step.pzxid)
         break
+      case 'data': {
+        const { ref } = step.node
+        this.touch(ref)
+        if (step.data === null) store.clearData(ref)
+        else store.setData(ref, step.data, 0, step.data.length)
+        store.setVersion(ref, step.version)
+        store.setMzxid(ref, step.mzxid)
+        store.setMtime(ref, step.mtime)
+        break
+      }
       case 'quota':
         if (step.added) this.quotas.paths.delete(step.path)
         else this.quotas.paths.add(step.path)
         break
+      default:
+        assertNever(step)
     }
   }
 
@@ -402,12 +434,24 @@ export class Tree {
     this.#undo?.push({ type: 'quota', path, added })
   }
 
+  #rememberRemoved(node: NodeRef, parent: NodeRef): void {
+    const undo = this.#undo as Undo[]
+    undo.push({
+      type: 'remove',
+      node: this.#touchedOf(node),
+      parent: this.#touchedOf(parent),
+      image: this.#imageOf(node),
+      pzxid: this.store.pzxid(parent),
+    })
+    this.#touched.delete(node)
+  }
+
   #rememberData(node: NodeRef): void {
     const store = this.store
     const undo = this.#undo as Undo[]
     undo.push({
       type: 'data',
-      node,
+      node: this.#touchedOf(node),
       data: this.data(node),
       version: store.version(node),
       mzxid: store.mzxid(node),
@@ -561,6 +605,7 @@ export class Tree {
     settings: boolean
   } {
     const store = this.store
+    assert(this.#encodePending === undefined, 'a checkpoint is begun while another is being made')
     const taken = {
       nodes: this.#dirty,
       removed: this.#removed,
@@ -628,13 +673,3 @@ export class Tree {
 }
 
 const noNodes: ReadonlySet<NodeRef> = new Set()
-
-/** A removed znode came back under another reference: earlier steps must mean the new one. */
-function renumber(undo: Undo[], before: number, from: NodeRef, to: NodeRef): void {
-  for (let i = 0; i < before; i++) {
-    const step = undo[i] as Undo
-    if (step.type === 'quota') continue
-    if (step.node === from) step.node = to
-    if (step.type !== 'data' && step.parent === from) step.parent = to
-  }
-}
