@@ -2,6 +2,7 @@
 // session, so that a checkpoint costs what changed. Keys sort so that ACLs come first and parents before children.
 // Every znode record carries its digest: damage is found when it is loaded, not when it is served.
 import { crc32 } from 'node:zlib'
+import { assert } from '../base/assert.ts'
 import { Reader } from '../jute/reader.ts'
 import { Writer } from '../jute/writer.ts'
 import type { Acl } from './acl.ts'
@@ -12,6 +13,7 @@ import type { Settings, Tree } from './tree.ts'
 const aclPrefix = 0x61
 const nodePrefix = 0x6e
 const sessionPrefix = 0x73
+const slashByte = 0x2f
 
 /** digest, ACL, kind, null flag, check. */
 const headerBytes = 14
@@ -25,6 +27,8 @@ export interface RecordSink {
 
 /** What else is part of the state; kept with the checkpoint's own description. */
 export type ImageState = {
+  /** Number of session records that must be there: no digest tells that one is missing. */
+  readonly sessions: number
   readonly settings: { rulesVersion: number; ensembleId: Uint8Array; secret: Uint8Array } | null
 }
 
@@ -63,7 +67,7 @@ export class ImageWriter {
     this.#sink = sink
     const [digestHigh, digestLow] = tree.digest()
     this.totals = { nodes: tree.store.count, digestHigh, digestLow }
-    this.state = { settings: tree.settings ?? null }
+    this.state = { sessions: tree.sessions.size, settings: tree.settings ?? null }
     const taken = tree.takeDirty((node) => this.#encode(node))
     this.#nodes = taken.nodes
     for (const path of taken.removed) sink.del(this.#nodeKey(path))
@@ -84,8 +88,9 @@ export class ImageWriter {
     return this.#next < this.#nodes.length
   }
 
-  /** The image is safely stored. */
+  /** The image is safely stored. It must be complete. */
   done(): void {
+    assert(this.#next === this.#nodes.length, 'an image is done before all of it is written')
     this.#tree.checkpointDone()
   }
 
@@ -210,6 +215,8 @@ export class ImageReader {
     const [high, low] = tree.digest()
     if (high !== totals.digestHigh || low !== totals.digestLow)
       throw new ImageError('the znodes together do not have the digest that was stored with them')
+    if (tree.sessions.size !== state.sessions)
+      throw new ImageError(`${tree.sessions.size} sessions where ${state.sessions} should be`)
     for (const owner of tree.ephemeralOwners())
       if (!tree.sessions.has(owner)) throw new ImageError(`an ephemeral's session ${owner} is missing`)
     tree.settings = settingsOf(state)
@@ -251,7 +258,8 @@ export class ImageReader {
       check !== checkOf(digest, acl, kind, isNull)
     )
       throw new ImageError(`the record of ${Buffer.from(key.subarray(1)).toString('utf8')} is damaged`)
-    const node = pathLength === 1 ? store.root : this.#attach(key)
+    const isRoot = pathLength === 1 && key[1] === slashByte
+    const node = isRoot ? store.root : this.#attach(key)
     const dataEnd = value.length - statBytes
     if (isNull === 0) store.setData(node, this.#scratch, headerBytes, dataEnd)
     r.pos = dataEnd
@@ -277,7 +285,7 @@ export class ImageReader {
   #attach(key: Uint8Array): NodeRef {
     const { store } = this.#tree
     let slash = key.length - 1
-    while (slash > 0 && key[slash] !== 0x2f) slash--
+    while (slash > 0 && key[slash] !== slashByte) slash--
     if (slash === 0 || slash === key.length - 1) throw new ImageError('a znode record without a path')
     if (!this.#isParent(key, slash)) {
       this.#parentPath = Buffer.from(key.subarray(1, slash))
