@@ -39,6 +39,21 @@ export type TestServer = {
   dispose(): Promise<void>
 }
 
+const running = new Set<ChildProcess>()
+
+function killAll(): void {
+  for (const child of running) child.kill('SIGKILL')
+}
+
+// The runner ends a test file that takes too long with SIGTERM; no server may outlive it.
+process.once('exit', killAll)
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    killAll()
+    process.kill(process.pid, signal)
+  })
+}
+
 function projectRoot(): string {
   let dir = import.meta.dirname
   while (!existsSync(path.join(dir, 'package.json'))) dir = path.dirname(dir)
@@ -95,9 +110,6 @@ export async function startServer(config: ServerConfig = {}): Promise<TestServer
   let exited: Promise<void> = Promise.resolve()
   let current = config
 
-  const killAtExit = () => child?.kill('SIGKILL')
-  process.once('exit', killAtExit)
-
   async function start(): Promise<boolean> {
     const all: ServerConfig = {
       tickTime: 2000,
@@ -119,7 +131,13 @@ export async function startServer(config: ServerConfig = {}): Promise<TestServer
     started.stderr?.on('data', (chunk: Buffer) => {
       log += chunk.toString()
     })
-    exited = new Promise((resolve) => started.once('close', () => resolve()))
+    running.add(started)
+    exited = new Promise((resolve) => {
+      started.once('close', () => {
+        running.delete(started)
+        resolve()
+      })
+    })
     return await untilServing(port, started, () => log)
   }
 
@@ -150,7 +168,6 @@ export async function startServer(config: ServerConfig = {}): Promise<TestServer
       if (!(await start())) throw new Error(`the server does not start again:\n${log}`)
     },
     async dispose() {
-      process.removeListener('exit', killAtExit)
       await end('SIGKILL')
       await rm(home, { recursive: true, force: true })
     },
@@ -178,7 +195,7 @@ export function sharedServer(
 ): SharedServer {
   let server: TestServer | undefined
   const clients: RawClient[] = []
-  const running = () => {
+  const started = () => {
     if (server === undefined) throw new Error('the server runs only inside tests')
     return server
   }
@@ -198,14 +215,14 @@ export function sharedServer(
   }
   return {
     get port() {
-      return running().port
+      return started().port
     },
     get server() {
-      return running()
+      return started()
     },
-    connect: async (options) => keep(await connect(running(), options)),
-    dial: async () => keep(await RawClient.dial(running().port)),
-    exchange: (bytes) => exchange(running(), bytes),
+    connect: async (options) => keep(await connect(started(), options)),
+    dial: async () => keep(await RawClient.dial(started().port)),
+    exchange: (bytes) => exchange(started(), bytes),
   }
 }
 
