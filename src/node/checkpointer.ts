@@ -2,7 +2,7 @@
 // log behind the one before. A failure is told and tried again; it never stops the server, the log holds everything.
 import type { Logger } from '../base/log.ts'
 import { formatZxid } from '../base/zxid.ts'
-import { type CheckpointStore, type LogStore, StorageError } from '../storage/types.ts'
+import { type CheckpointSink, type CheckpointStore, type LogStore, StorageError } from '../storage/types.ts'
 import { type ImageState, ImageWriter } from '../tree/image.ts'
 import type { Tree } from '../tree/tree.ts'
 import type { Clock } from './clock.ts'
@@ -27,6 +27,8 @@ export type CheckpointerOptions = {
   readonly random: () => number
   /** Told how long a checkpoint took. */
   readonly onDone: (ms: number) => void
+  /** Told of a broken invariant. */
+  readonly onFatal: (error: unknown) => void
 }
 
 /** See file header. */
@@ -73,18 +75,18 @@ export class Checkpointer {
 
   /** Never rejects. */
   async #make(): Promise<void> {
-    const { tree, store, clock, logger } = this.#options
+    const { tree, store, clock, logger, onFatal } = this.#options
     const began = clock.now()
     let image: ImageWriter | undefined
     try {
       await store.reopen()
-      // After a failure it is not known what the store has: the next checkpoint stands alone.
+      // After a failure it is not known what the store has: then this one stands alone, and has all of the tree.
       const sink = store.begin({ replace: this.#standalone })
       const zxid = tree.zxid
       this.#since = 0
       this.#threshold = this.#nextThreshold()
       image = new ImageWriter(tree, sink)
-      await this.#encode(image)
+      await this.#encode(image, sink)
       const state: ImageState = image.state
       const bytes = sink.bytes
       await store.commit({ zxid, ...image.totals, state })
@@ -94,10 +96,15 @@ export class Checkpointer {
       this.#options.onDone(ms)
       logger.info({ zxid: formatZxid(zxid), bytes, ms: Math.round(ms) }, 'checkpoint written')
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error
-      image?.failed()
-      this.#standalone = true
       store.abort()
+      if (!(error instanceof StorageError)) {
+        onFatal(error)
+        return
+      }
+      if (image !== undefined) {
+        image.failed()
+        this.#standalone = true
+      }
       this.#notBefore = clock.now() + retryMs
       logger.error(
         { err: error, path: error.path },
@@ -116,7 +123,10 @@ export class Checkpointer {
     try {
       await this.#options.log.trim(upTo)
     } catch (error) {
-      if (!(error instanceof StorageError)) throw error
+      if (!(error instanceof StorageError)) {
+        this.#options.onFatal(error)
+        return
+      }
       this.#options.logger.warn(
         { err: error },
         'the log could not be trimmed; it keeps growing until the next checkpoint',
@@ -124,24 +134,15 @@ export class Checkpointer {
     }
   }
 
-  #encode(image: ImageWriter): Promise<void> {
+  /** Slice by slice, with what else there is to do in between. */
+  async #encode(image: ImageWriter, sink: CheckpointSink): Promise<void> {
     const { clock } = this.#options
-    return new Promise((resolve, reject) => {
-      const slice = () => {
-        try {
-          const until = clock.now() + sliceMs
-          while (image.advance(sliceNodes)) {
-            if (clock.now() >= until) {
-              clock.soon(slice)
-              return
-            }
-          }
-          resolve()
-        } catch (error) {
-          reject(error as Error)
-        }
-      }
-      slice()
-    })
+    for (let more = true; more; ) {
+      const until = clock.now() + sliceMs
+      do more = image.advance(sliceNodes)
+      while (more && clock.now() < until)
+      await sink.drained()
+      if (more) await new Promise<void>((resolve) => clock.soon(resolve))
+    }
   }
 }

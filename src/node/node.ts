@@ -118,11 +118,16 @@ export class Node implements Backend {
   #serving = false
   #writable = false
   #stopping = false
+  /** Settles when the log takes writes again, or the server stops. */
+  #recovering: Promise<void> | undefined
+  #retry: Timer | undefined
+  #retryNow: () => void = () => undefined
   #fatal = false
   #nextSession = 0
   #tick: Timer | undefined
   readonly #reaper: Reaper
-  #onReady: (() => void) | undefined
+  /** Of `start`, until it has settled. */
+  #starting: { resolve: () => void; reject: (error: Error) => void } | undefined
   readonly #deliver = (watcher: Connection, type: number, path: string) => this.#notify(watcher, type, path)
 
   constructor(parts: NodeParts) {
@@ -161,6 +166,7 @@ export class Node implements Backend {
       snapCount: config.snapCount,
       random: parts.random,
       onDone: (ms) => this.stats.checkpointTime.record(ms),
+      onFatal: (error) => this.#fail(error),
     })
     this.#reaper = new Reaper({
       tree,
@@ -173,10 +179,13 @@ export class Node implements Backend {
 
   // ---------------------------------------------------------------- life
 
-  /** Elects, replays the log, and resolves when clients can be served. Rejects with StorageError. */
+  /**
+   * Elects, replays the log, and resolves when clients can be served. Rejects with StorageError, also if the first
+   * write of all, the ensemble's settings, fails.
+   */
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#onReady = resolve
+      this.#starting = { resolve, reject }
       this.#startCore().catch(reject)
     })
   }
@@ -266,20 +275,29 @@ export class Node implements Backend {
 
   #ready(): void {
     this.#serving = true
-    this.#onReady?.()
-    this.#onReady = undefined
+    this.#starting?.resolve()
+    this.#starting = undefined
   }
 
-  /** Stops serving, lets what is under way finish, writes a last checkpoint. Storage stays open. */
-  async stop(): Promise<void> {
+  /** Takes no more requests; resolves when those that were taken are answered, or can not be. */
+  async drain(): Promise<void> {
     this.#stopping = true
     this.#tick?.cancel()
     this.#reaper.stop()
-    while (this.#appending !== undefined || this.#batch.count > 0) {
-      if (this.#appending === undefined && (!this.#writable || this.#fatal)) break
+    this.#retry?.cancel()
+    this.#retryNow()
+    await this.#recovering
+    while (this.#appending !== undefined || (this.#batch.count > 0 && this.#writable)) {
       if (this.#appending === undefined) this.#turn()
       await this.#appending
     }
+    this.#confirmSyncs()
+    this.#flushConnections()
+  }
+
+  /** Drains, stops serving, writes a last checkpoint. Storage stays open. Never rejects. */
+  async stop(): Promise<void> {
+    await this.drain()
     this.#serving = false
     this.#writable = false
     if (!this.#fatal) await this.checkpointer.finish()
@@ -295,6 +313,10 @@ export class Node implements Backend {
     return this.#writable
   }
 
+  get stopping(): boolean {
+    return this.#stopping
+  }
+
   get core(): Core {
     return this.#core
   }
@@ -306,7 +328,7 @@ export class Node implements Backend {
 
   get overloaded(): boolean {
     return (
-      this.#outstanding > this.config.globalOutstandingLimit || this.#outstandingBytes > outstandingBytesMax
+      this.outstanding > this.config.globalOutstandingLimit || this.#outstandingBytes > outstandingBytesMax
     )
   }
 
@@ -374,6 +396,7 @@ export class Node implements Backend {
   }
 
   #expire(): void {
+    if (this.#stopping) return
     const now = this.#clock.now()
     for (const session of this.expiry.expired(now)) {
       if (!this.tree.sessions.has(session) || this.#closing.has(session)) continue
@@ -430,6 +453,7 @@ export class Node implements Backend {
   sync(cxid: number, path: string | null, origin: Connection, arrived: number): void {
     const zxid = this.#writable ? zxidAfter(this.#core, this.#batch.count) : this.tree.zxid
     this.#syncs.push({ zxid, cxid, path, origin, arrived })
+    this.#outstandingBytes += path?.length ?? 0
     this.#planTurn()
   }
 
@@ -451,6 +475,7 @@ export class Node implements Backend {
     if (this.#appending === undefined && this.#batch.count > 0 && this.#writable) this.#flushBatch()
     this.#confirmSyncs()
     this.#flushConnections()
+    this.#resumeStalled()
   }
 
   #flushBatch(): void {
@@ -494,7 +519,9 @@ export class Node implements Backend {
     this.#fatal = true
     this.#writable = false
     this.#serving = false
-    this.#parts.onFatal(error instanceof Error ? error : new Error(String(error)))
+    const reason = error instanceof Error ? error : new Error(String(error))
+    this.#starting?.reject(reason)
+    this.#parts.onFatal(reason)
   }
 
   /** The entry is on disk. The next one goes there before this one is applied, so that the disk is never idle. */
@@ -562,7 +589,8 @@ export class Node implements Backend {
       const connection = this.attached.get(session)
       this.attached.delete(session)
       if (connection !== origin) connection?.close()
-    } else if (!this.#serving) {
+    } else if (this.#writable && !this.#serving) {
+      // Not while replaying: then the state is an old one.
       this.#ready()
     }
   }
@@ -600,6 +628,7 @@ export class Node implements Backend {
     const syncs = this.#syncs
     let done = 0
     for (let sync = syncs[0]; sync !== undefined && sync.zxid <= this.tree.zxid; sync = syncs[++done]) {
+      this.#outstandingBytes -= sync.path?.length ?? 0
       this.#syncReply.clear()
       this.#syncReply.string(sync.path)
       sync.origin.completed(Op.sync, sync.cxid, this.tree.zxid, 0, this.#syncReply, sync.arrived)
@@ -652,14 +681,15 @@ export class Node implements Backend {
       `the log can not be written, writes stop: ${error.remedy}`,
     )
     this.#abandonProposals()
-    void this.#recover()
+    if (this.#starting === undefined) this.#beginRecovery()
+    else this.#starting.reject(error)
   }
 
   /** Too many transactions for one epoch: a new one begins. */
   #stepDown(reason: string): void {
     this.logger.info(`a new epoch begins: ${reason}`)
     this.#abandonProposals()
-    void this.#recover()
+    this.#beginRecovery()
   }
 
   #abandonProposals(): void {
@@ -686,6 +716,12 @@ export class Node implements Backend {
     this.#resumeStalled()
   }
 
+  #beginRecovery(): void {
+    this.#recovering = this.#recover().finally(() => {
+      this.#recovering = undefined
+    })
+  }
+
   /** Opens the log again and again until it takes writes, then begins a new epoch on what it holds. */
   async #recover(): Promise<void> {
     for (;;) {
@@ -702,7 +738,11 @@ export class Node implements Backend {
         }
         this.logger.warn(`the log still can not be written: ${error.message}`)
       }
-      await new Promise<void>((resolve) => this.#clock.after(reopenMs, resolve))
+      if (this.#stopping) return
+      await new Promise<void>((resolve) => {
+        this.#retryNow = resolve
+        this.#retry = this.#clock.after(reopenMs, resolve)
+      })
     }
   }
 }

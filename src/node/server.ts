@@ -57,6 +57,7 @@ export async function startServer(
     logger,
     sync: config.forceSync,
   })
+  const disk = measureDisk(storage, clock)
   let node: Node | undefined
   let listener: Listener | undefined
   try {
@@ -76,7 +77,6 @@ export async function startServer(
     })
     listener = new Listener({ ...listenerOptions(config), tls }, node)
     let bound: readonly BoundAddress[] = []
-    const disk = measureDisk(storage, clock)
     node.inspector = createInspector({
       node,
       config,
@@ -107,8 +107,10 @@ export async function startServer(
       },
     }
   } catch (error) {
+    disk.stop()
     listener?.destroyAll()
     listener?.closePorts()
+    await node?.drain()
     await storage.close().catch(() => undefined)
     throw error
   }
@@ -223,14 +225,18 @@ function measureDisk(storage: Storage, clock: Clock) {
   }
 }
 
-/** Takes no more clients, answers what is under way, closes connections and files. */
+/**
+ * Takes no more clients and requests, answers what is under way, closes connections and files. The connections go before
+ * the last checkpoint is written, which can take its time, so that clients can turn to another server.
+ */
 async function shutDown(node: Node, listener: Listener, storage: Storage): Promise<void> {
   listener.closePorts()
-  await node.stop()
+  await node.drain()
   listener.closeConnections()
   const timer = setTimeout(() => listener.destroyAll(), drainMs)
   await listener.drained()
   clearTimeout(timer)
+  await node.stop()
   await storage.close()
 }
 

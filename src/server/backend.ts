@@ -33,6 +33,8 @@ export interface Backend {
   readonly serving: boolean
   /** False while the disk takes no writes: they are refused, reads go on. */
   readonly writable: boolean
+  /** True when the server is about to end: what clients send now is not taken any more. */
+  readonly stopping: boolean
   /** True while so much waits for its commit that connections with pending requests should not be read. */
   readonly overloaded: boolean
   /** Monotonic clock, ms. */

@@ -129,7 +129,8 @@ export class Connection implements ReadContext<Connection> {
   // ---------------------------------------------------------------- input
 
   #onData(chunk: Buffer): void {
-    if (this.isClosed) return
+    // At the end input is read and dropped: a socket that is closed with input in it would lose its output.
+    if (this.isClosed || this.#backend.stopping) return
     let buf = chunk
     if (this.#parts.length > 0) {
       this.#parts.push(chunk)
