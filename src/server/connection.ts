@@ -19,8 +19,12 @@ import { admissionError, isWrite } from './writes.ts'
 const outputHigh = 1 << 20
 /** A client that reads so little that this much waits for it is cut off (events can not be held back). */
 const outputMax = 256 << 20
-/** Requests of one connection that may wait behind its writes; with the longest replies they stay below `outputMax`. */
+/** Requests of one connection that may wait behind its writes; fewer if their replies could be very long. */
 const waitingMax = 128
+/** Bytes of such requests; one frame more may be added. */
+const waitingBytesMax = 1 << 20
+/** Bytes of one connection's identities: they are kept with each of its writes. */
+const idBytesMax = 64 << 10
 /** Buffers that one connection keeps for the next turn are not larger than this. */
 const keptOutput = 64 << 10
 
@@ -61,18 +65,24 @@ export class Connection implements ReadContext<Connection> {
   timeoutMs = 0
   /** Monotonic ms of the accept, for handshakes that never come. */
   readonly accepted: number
+  /** Monotonic ms of the close from this side, for clients that never take the rest; undefined before. */
+  closeBegan: number | undefined
 
   readonly #backend: Backend
+  /** With the longest replies this many waiting requests stay below half of `outputMax`. */
+  readonly #waitingMax: number
   #phase: Phase = 'new'
-  #parts: Buffer[] = []
-  #partBytes = 0
+  /** Input that could not be handled yet is `#held[0, #heldBytes)`: most often the beginning of a frame. */
+  #held: Buffer = noBytes
+  #heldBytes = 0
+  /** Bytes that must be held before there is anything to do. */
   #need = 4
   #out: Writer | undefined
   #flushQueued = false
   #submitted = 0
   #done = 0
-  #waiting: Waiting[] = []
-  #waitingHead = 0
+  readonly #waiting: Waiting[] = []
+  #waitingBytes = 0
   #paused = false
   /** The client takes its output so slowly that its requests have to wait. */
   #slow = false
@@ -88,6 +98,7 @@ export class Connection implements ReadContext<Connection> {
     this.watches = backend.watches
     this.watcher = this
     this.skipAcl = backend.limits.skipAcl
+    this.#waitingMax = Math.min(waitingMax, Math.ceil(outputMax / 2 / backend.limits.maxFrameBytes))
     this.ids = ids
     this.secure = secure
     this.remoteAddress = socket.remoteAddress ?? ''
@@ -115,7 +126,7 @@ export class Connection implements ReadContext<Connection> {
 
   /** Requests received and not answered. */
   get outstanding(): number {
-    return this.#submitted - this.#done + this.#waiting.length - this.#waitingHead
+    return this.#submitted - this.#done + this.#waiting.length
   }
 
   get reading(): boolean {
@@ -132,17 +143,14 @@ export class Connection implements ReadContext<Connection> {
     // At the end input is read and dropped: a socket that is closed with input in it would lose its output.
     if (this.isClosed || this.#backend.stopping) return
     let buf = chunk
-    if (this.#parts.length > 0) {
-      this.#parts.push(chunk)
-      this.#partBytes += chunk.length
-      if (this.#partBytes < this.#need) return
+    if (this.#heldBytes > 0) {
+      this.#hold(chunk)
+      if (this.#heldBytes < this.#need) return
       if (this.#mustWait()) {
         this.#pause()
         return
       }
-      buf = Buffer.concat(this.#parts, this.#partBytes)
-      this.#parts = []
-      this.#partBytes = 0
+      buf = this.#takeHeld()
     }
     this.#decode(buf)
     this.flush()
@@ -180,19 +188,38 @@ export class Connection implements ReadContext<Connection> {
   }
 
   #keep(rest: Buffer): void {
-    this.#parts = [rest]
-    this.#partBytes = rest.length
+    this.#held = rest
+    this.#heldBytes = rest.length
     if (rest.length < 4) this.#need = 4
+  }
+
+  /** Adds to what is held. Room at least doubles, or single bytes would cost as much as whole chunks. */
+  #hold(chunk: Buffer): void {
+    const bytes = this.#heldBytes + chunk.length
+    if (bytes > this.#held.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(2 * bytes, this.#need)))
+      this.#held.copy(grown, 0, 0, this.#heldBytes)
+      this.#held = grown
+    }
+    chunk.copy(this.#held, this.#heldBytes)
+    this.#heldBytes = bytes
+  }
+
+  #takeHeld(): Buffer {
+    const held = this.#held.subarray(0, this.#heldBytes)
+    this.#held = noBytes
+    this.#heldBytes = 0
+    return held
   }
 
   /** Whether frames must stay undecoded for now; then reading stops until `#resume`. */
   #mustWait(): boolean {
     if (this.#phase === 'connecting') return true
     if ((this.#out?.pos ?? 0) > outputHigh) this.flush()
-    const waiting = this.#waiting.length - this.#waitingHead
+    const full = this.#waiting.length >= this.#waitingMax || this.#waitingBytes >= waitingBytesMax
     const overloaded = this.#backend.overloaded && this.outstanding > 0
-    if (!this.#slow && !overloaded && waiting < waitingMax) return false
-    if (overloaded || waiting >= waitingMax) this.#backend.stalled(this)
+    if (!this.#slow && !overloaded && !full) return false
+    if (overloaded || full) this.#backend.stalled(this)
     this.#pause()
     return true
   }
@@ -207,13 +234,8 @@ export class Connection implements ReadContext<Connection> {
   /** Goes on where `#mustWait` stopped, if it may. */
   #resume(): void {
     if (this.isClosed || this.#phase === 'connecting') return
-    if (this.#partBytes >= 4) {
-      const buf =
-        this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts, this.#partBytes)
-      this.#parts = []
-      this.#partBytes = 0
-      this.#decode(buf)
-    }
+    if (this.#waiting.length > 0) this.#drain()
+    if (this.#heldBytes >= 4 && !this.#backend.stopping) this.#decode(this.#takeHeld())
     if (this.#paused && !this.#mustWait()) {
       this.#paused = false
       this.socket.resume()
@@ -256,8 +278,9 @@ export class Connection implements ReadContext<Connection> {
       return false
     }
     this.#backend.stats.packetReceived(4)
+    this.stats.received++
+    this.#beginClose()
     const answer = this.#backend.word(word, buf.subarray(pos, pos + argumentBytes))
-    this.#phase = 'closing'
     this.socket.end(answer, () => this.socket.destroySoon())
     return true
   }
@@ -361,7 +384,7 @@ export class Connection implements ReadContext<Connection> {
       backend.touch(this.session, this.timeoutMs, arrived)
     }
     if (isRead(type)) {
-      if (this.#submitted === this.#done) this.#read(xid, type, r, arrived)
+      if (this.outstanding === 0) this.#read(xid, type, r, arrived)
       else this.#wait(buf, start, end, arrived, Code.ok)
       return
     }
@@ -371,7 +394,7 @@ export class Connection implements ReadContext<Connection> {
     } catch (error) {
       if (!(error instanceof ZkError) || type === Op.auth) throw error
       backend.logger.debug({ session: formatSession(this.session), type }, error.message)
-      if (this.#submitted === this.#done) this.#refuse(xid, type, error.code, arrived)
+      if (this.outstanding === 0) this.#refuse(xid, type, error.code, arrived)
       else this.#wait(buf, start, end, arrived, error.code)
     }
   }
@@ -384,6 +407,7 @@ export class Connection implements ReadContext<Connection> {
       arrived,
       err,
     })
+    this.#waitingBytes += end - start
   }
 
   #read(xid: number, type: number, r: Reader, arrived: number): void {
@@ -456,6 +480,11 @@ export class Connection implements ReadContext<Connection> {
 
   /** Answers a request with an error of this server alone, which takes no zxid. */
   #refuse(xid: number, type: number, err: number, arrived: number): void {
+    if (err === Code.unimplemented) {
+      this.#respond(xid, -1, err, undefined)
+      this.#reject(`operation ${type} does not exist for clients`)
+      return
+    }
     this.#respond(xid, this.tree.zxid, err, undefined)
     this.#served(type, xid, this.tree.zxid, arrived, true)
   }
@@ -476,8 +505,7 @@ export class Connection implements ReadContext<Connection> {
         this.#respond(xid, 0, Code.ok, (out) => out.int(-1))
         break
       default:
-        this.#respond(xid, -1, Code.unimplemented, undefined)
-        this.#reject(`operation ${type} does not exist for clients`)
+        throw new ZkError(Code.unimplemented, `operation ${type}`)
     }
   }
 
@@ -486,7 +514,8 @@ export class Connection implements ReadContext<Connection> {
     r.int()
     const scheme = r.string()
     const result = this.#backend.authenticator.authenticate(scheme, r.buffer(), this.ids)
-    if (result.code === Code.ok) {
+    const tooMany = result.code === Code.ok && idBytes(result.ids) > idBytesMax
+    if (result.code === Code.ok && !tooMany) {
       this.ids = result.ids
       this.#respond(xid, 0, Code.ok, undefined)
       const now = this.#backend.now()
@@ -495,7 +524,8 @@ export class Connection implements ReadContext<Connection> {
     }
     this.#backend.stats.authFailed++
     this.#respond(xid, 0, Code.authFailed, undefined)
-    this.#reject(`authentication failed: ${result.reason}`)
+    const reason = result.code === Code.ok ? `more than ${idBytesMax} bytes of identities` : result.reason
+    this.#reject(`authentication failed: ${reason}`)
   }
 
   #respond(xid: number, zxid: number, err: number, body: ((out: Writer) => void) | undefined): void {
@@ -541,20 +571,22 @@ export class Connection implements ReadContext<Connection> {
     this.#queueFlush()
   }
 
+  /** Answers what no write is ahead of any more. */
   #drain(): void {
     const waiting = this.#waiting
-    while (this.#waitingHead < waiting.length) {
-      const next = waiting[this.#waitingHead] as Waiting
-      if (next.behind > this.#done) return
-      this.#waitingHead++
+    for (let next = waiting[0]; next !== undefined && next.behind <= this.#done; next = waiting[0]) {
+      if ((this.#out?.pos ?? 0) > outputHigh) this.flush()
+      if (this.isClosed) return
+      // Behind the last write a read can wait for a slow client; before one it has to be done, or it would see it.
+      if (this.#slow && next.behind === this.#submitted) return
+      waiting.shift()
+      this.#waitingBytes -= next.frame.length
       const r = reader.reset(next.frame, 0, next.frame.length)
       const xid = r.int()
       const type = r.int()
       if (next.err === Code.ok) this.#read(xid, type, r, next.arrived)
       else this.#refuse(xid, type, next.err, next.arrived)
     }
-    this.#waiting = []
-    this.#waitingHead = 0
   }
 
   /** A watch fired; `frame` is the whole event frame. */
@@ -613,8 +645,7 @@ export class Connection implements ReadContext<Connection> {
         { client: `${this.remoteAddress}:${this.remotePort}`, waitingBytes: socket.writableLength },
         'connection closed: the client does not read what it is sent',
       )
-      this.#phase = 'closing'
-      socket.destroy()
+      this.destroy()
     } else {
       this.#slow = socket.writableLength > outputHigh
     }
@@ -624,8 +655,13 @@ export class Connection implements ReadContext<Connection> {
   close(): void {
     if (this.isClosed) return
     this.flush()
-    this.#phase = 'closing'
+    this.#beginClose()
     this.socket.destroySoon()
+  }
+
+  #beginClose(): void {
+    this.#phase = 'closing'
+    this.closeBegan = this.#backend.now()
   }
 
   /** Closes at once. */
@@ -637,9 +673,10 @@ export class Connection implements ReadContext<Connection> {
 
   #onClose(): void {
     this.#phase = 'closed'
-    this.#parts = []
-    this.#waiting = []
-    this.#waitingHead = 0
+    this.#held = noBytes
+    this.#heldBytes = 0
+    this.#waiting.length = 0
+    this.#waitingBytes = 0
     this.#out = undefined
     this.#backend.detach(this)
   }
@@ -660,6 +697,10 @@ export function writeEvent(out: Writer, zxid: number, type: number, path: string
 
 /** The only state that a server puts into an event. */
 const connectedState = 3
+
+function idBytes(ids: readonly Id[]): number {
+  return ids.reduce((bytes, { scheme, id }) => bytes + scheme.length + id.length, 0)
+}
 
 /** A session id as ZooKeeper prints it. */
 export function formatSession(session: number): string {

@@ -10,6 +10,8 @@ import { createTlsAcceptor, detectTls, type TlsAcceptor } from './tls-accept.ts'
 
 /** zookeeper.nio.sessionlessCnxnTimeout: connections without a session are closed after about this long. */
 const handshakeTimeoutMs = 10_000
+/** A client that is to be disconnected gets this long to take what was sent to it before. */
+const closeTimeoutMs = 10_000
 
 /** Where to listen; undefined port = not at all. */
 export type ListenAddress = {
@@ -72,7 +74,7 @@ export class Listener {
       this.closePorts()
       throw error
     }
-    this.#sweep = setInterval(() => this.#dropSilent(), 1000)
+    this.#sweep = setInterval(() => this.#dropStuck(), 1000)
     this.#sweep.unref()
     return bound
   }
@@ -142,13 +144,17 @@ export class Listener {
     socket.once('close', () => this.connections.delete(connection))
   }
 
-  /** Connections that have been silent since they came. */
-  #dropSilent(): void {
-    const before = this.#backend.now() - handshakeTimeoutMs
+  /** Connections that have been silent since they came, and those whose clients do not let them end. */
+  #dropStuck(): void {
+    const now = this.#backend.now()
     for (const connection of this.connections) {
-      if (connection.session !== 0 || connection.accepted > before) continue
-      this.#backend.stats.handshakesExpired++
-      connection.destroy()
+      const { closeBegan } = connection
+      if (closeBegan !== undefined) {
+        if (closeBegan <= now - closeTimeoutMs) connection.destroy()
+      } else if (connection.session === 0 && connection.accepted <= now - handshakeTimeoutMs) {
+        this.#backend.stats.handshakesExpired++
+        connection.destroy()
+      }
     }
   }
 

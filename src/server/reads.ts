@@ -14,6 +14,9 @@ import type { Tree } from '../tree/tree.ts'
 import { whoAmI } from './auth.ts'
 import type { Watches } from './watches.ts'
 
+/** A multiRead can ask for the same long data thousands of times: a longer answer is refused, bytes. */
+const multiReadMax = 64 << 20
+
 /** What a read needs to know. `watcher` is the connection itself. */
 export type ReadContext<W extends object> = {
   readonly tree: Tree
@@ -169,10 +172,13 @@ function multiRead<W extends object>(c: ReadContext<W>, r: Reader, out: Writer):
     if (r.field() < 0) throw new ZkError(Code.marshallingError, 'the path is null')
     r.bool()
   }
+  const begin = out.pos
   for (let i = 0; i < types.length; i++) {
     const type = types[i] as number
     r.pos = starts[i] as number
     const at = out.pos
+    if (at - begin > multiReadMax)
+      throw new ZkError(Code.marshallingError, `the answer to a multiRead exceeds ${multiReadMax} bytes`)
     out.int(type)
     out.bool(false)
     out.int(Code.ok)
