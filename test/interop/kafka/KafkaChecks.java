@@ -135,22 +135,27 @@ final class KafkaChecks {
 
     /** Sends the numbers from `first` until `end`, at most `perSecond` in a second, and waits for the acknowledgements. */
     private static void produce(String topic, int first, int end, int perSecond) throws Exception {
-        AtomicReference<Exception> failure = new AtomicReference<>();
         try (KafkaProducer<Integer, Integer> producer = producer()) {
-            long started = System.nanoTime();
-            for (int i = first; i < end; i++) {
-                producer.send(new ProducerRecord<>(topic, i, i), (metadata, error) -> {
-                    if (error != null) {
-                        failure.compareAndSet(null, error);
-                    }
-                });
-                long aheadMs = (i - first) * 1000L / perSecond - (System.nanoTime() - started) / 1_000_000;
-                if (aheadMs > 0) {
-                    Thread.sleep(aheadMs);
-                }
-            }
-            producer.flush();
+            send(producer, topic, first, end, perSecond);
         }
+    }
+
+    private static void send(KafkaProducer<Integer, Integer> producer, String topic, int first, int end, int perSecond)
+        throws Exception {
+        AtomicReference<Exception> failure = new AtomicReference<>();
+        long started = System.nanoTime();
+        for (int i = first; i < end; i++) {
+            producer.send(new ProducerRecord<>(topic, i, i), (metadata, error) -> {
+                if (error != null) {
+                    failure.compareAndSet(null, error);
+                }
+            });
+            long aheadMs = (i - first) * 1000L / perSecond - (System.nanoTime() - started) / 1_000_000;
+            if (aheadMs > 0) {
+                Thread.sleep(aheadMs);
+            }
+        }
+        producer.flush();
         if (failure.get() != null) {
             throw failure.get();
         }
@@ -276,10 +281,13 @@ final class KafkaChecks {
     private static Object serverCrashLeavesTheSessions() throws Exception {
         Map<String, Long> before = owners();
         int controller = controller();
-        Checks.tell("crash");
-        // Messages need no metadata that is not known already.
-        produce("orders", sent, sent + 500, 1_000_000);
-        sent += 500;
+        try (KafkaProducer<Integer, Integer> producer = producer()) {
+            // Messages need nothing from the tree, but a producer needs an id from it before its first one.
+            send(producer, "orders", sent, sent + 1, 1_000_000);
+            Checks.tell("crash");
+            send(producer, "orders", sent + 1, sent + 500, 1_000_000);
+            sent += 500;
+        }
         Checks.tell("launch");
         eventually("the tree again", () -> owners().equals(before));
         // Longer than a session that nobody keeps alive would last.
