@@ -9,6 +9,7 @@ import type { Clock } from '../../src/node/clock.ts'
 import { type RunningServer, startServer } from '../../src/node/server.ts'
 import { openStorage } from '../../src/storage/open.ts'
 import type { CheckpointStore, LogStore } from '../../src/storage/types.ts'
+import { atEnd } from './load-process.ts'
 import { exchange, within } from './raw-client.ts'
 
 export type Settings = Readonly<Record<string, string | number | boolean>>
@@ -91,7 +92,7 @@ export async function startInProcess(
     closing ??= server.close()
     return closing
   }
-  t.after(close)
+  atEnd(t, close)
   const logged = async (message: RegExp, from = 0): Promise<LogLine> => {
     let listener = () => {}
     const found = new Promise<LogLine>((resolve) => {

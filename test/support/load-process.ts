@@ -28,10 +28,26 @@ export type ServerProcess = {
   signal(signal: NodeJS.Signals): void
 }
 
+const cleanups = new WeakMap<TestContext, (() => unknown)[]>()
+
+/** Does `work` when the test ends, before what was asked for earlier: a server ends before its directory goes. */
+export function atEnd(t: TestContext, work: () => unknown): void {
+  const list = cleanups.get(t)
+  if (list !== undefined) {
+    list.push(work)
+    return
+  }
+  const works = [work]
+  cleanups.set(t, works)
+  t.after(async () => {
+    for (const each of works.toReversed()) await each()
+  })
+}
+
 /** A new directory that is removed when the test ends. */
 export async function testDir(t: TestContext): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'zabd-crash-'))
-  t.after(() => rm(dir, { recursive: true, force: true }))
+  atEnd(t, () => rm(dir, { recursive: true, force: true }))
   return dir
 }
 
@@ -59,7 +75,7 @@ export async function spawnServer(
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const running = watch(child)
-  t.after(async () => {
+  atEnd(t, async () => {
     child.kill('SIGKILL')
     await running.exited()
   })
