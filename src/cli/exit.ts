@@ -30,7 +30,7 @@ export function explain(error: unknown, config: Config): Failure {
     const { kind, path, remedy, message, cause } = error
     return {
       code: ExitCode.storage,
-      message: `${message}: ${path}. ${remedy}`,
+      message: `${message.includes(path) ? message : `${message} (${path})`}. ${remedy}`,
       fields: { kind, path, cause },
     }
   }

@@ -128,6 +128,15 @@ const mustBeAbsent: readonly (readonly [key: string, what: string])[] = [
   ['metricsProvider.httpsPort', 'metrics are served by plain HTTP only; use metricsProvider.httpPort'],
 ]
 
+/** What is read and kept for the parts of zabd that are not there yet; asking for it is told. `on`: the values that do. */
+const notYet: readonly (readonly [key: string, on: RegExp, what: string])[] = [
+  ['metricsProvider.className', /./, 'metrics are not served yet'],
+  ['admin.serverPort', /./, 'the HTTP commands are not served yet'],
+  ['readonlymode.enabled', /^true$/i, 'there is no read-only mode yet'],
+  ['localSessionsEnabled', /^true$/i, 'there are no local sessions yet: every session is a global one'],
+  ['reconfigEnabled', /^true$/i, 'the members can not be changed while running yet'],
+]
+
 const providerPackage = 'org.apache.zookeeper.server.auth.'
 /** What ZooKeeper has built in and zabd too: naming them changes nothing. */
 const knownProviders: readonly string[] = [
@@ -147,6 +156,10 @@ export function rejectUnsupported(settings: Settings, problems: Problems, warnin
   for (const [key, what] of mustBeAbsent) {
     const entry = settings.entry(key)
     if (entry !== undefined) problems.unsupported(entry, what)
+  }
+  for (const [key, on, what] of notYet) {
+    const entry = settings.entry(key)
+    if (entry !== undefined && on.test(entry.value)) warnings.push(`${entry.where}: ${show(entry)}: ${what}`)
   }
   rejectUnlessOneOf(
     settings,

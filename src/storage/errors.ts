@@ -19,7 +19,8 @@ export function storageError(
   cause?: unknown,
   remedy: string = remedies[kind],
 ): StorageError {
-  return new StorageError(kind, path, `${message} (${path})`, remedy, cause)
+  const text = message.includes(path) ? message : `${message} (${path})`
+  return new StorageError(kind, path, text, remedy, cause)
 }
 
 /** `error`, thrown while `doing` something in directory `dir`, as a StorageError; one that already is stays as it is. */
@@ -27,8 +28,9 @@ export function toStorageError(error: unknown, dir: string, doing: string): Stor
   if (error instanceof StorageError) return error
   const chain = causes(error)
   const text = chain.map(([code, message]) => `${code} ${message}`).join(' ')
-  const detail = chain.at(-1)?.[1] ?? String(error)
-  return storageError(kindOf(text), fileIn(dir, text), `${doing} failed: ${detail}`, error)
+  const kind = kindOf(text)
+  const detail = kind === 'locked' ? 'the database is in use' : (chain.at(-1)?.[1] ?? String(error))
+  return storageError(kind, fileIn(dir, text), `${doing} failed: ${detail}`, error)
 }
 
 function kindOf(text: string): StorageErrorKind {

@@ -296,7 +296,7 @@ const failing: readonly (readonly [fact: string, error: Error, code: number, exp
     'data that can not be read',
     new StorageError('corrupt', '/d/log', 'a record is damaged', 'Restore it from a backup.'),
     3,
-    /"fatal".*"kind":"corrupt","path":"\/d\/log".*a record is damaged: \/d\/log. Restore it from a backup\./,
+    /"fatal".*"kind":"corrupt","path":"\/d\/log".*a record is damaged \(\/d\/log\)\. Restore it from a backup\./,
   ],
   [
     'an address in use',
