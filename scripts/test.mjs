@@ -1,7 +1,7 @@
 // `npm test`: runs every compiled test file in a process of its own, several at a time, and sums up.
 //   node scripts/test.mjs [PATH...] [NAME...] [--FLAG...]
 // PATH (has a `/` or ends in .ts or .js): only files whose path contains it. NAME: only tests whose name matches this
-// pattern. --FLAG goes to node. Exit code: 0 all passed, 1 something failed, 2 nothing to run.
+// pattern. --FLAG goes to node. Exit code: 0 all passed, 1 something failed, 2 no such file or test.
 // Environment: TEST_BUILD (the build folder, dist), TEST_FILE_LIMIT_S (120, a file's process is killed after it).
 //
 // The files are listed here because Node.js 20, 22 and 24 differ in what `node --test DIRECTORY` runs, and are run
@@ -148,5 +148,9 @@ const totals = `${sum('pass')} tests passed, ${sum('fail')} failed${skipped} in 
 console.log(
   `${totals}, ${((performance.now() - startedAt) / 1000).toFixed(1)} s on Node.js ${process.versions.node}`,
 )
+if (names.length > 0 && sum('pass') + sum('fail') === 0) {
+  console.error(`no test matches ${names.join(' or ')}`)
+  process.exit(2)
+}
 for (const result of failed) console.log(`FAIL ${result.file.replace(/\.js$/, '.ts')}: ${failureOf(result)}`)
 process.exit(failed.length === 0 ? 0 : 1)
