@@ -108,7 +108,7 @@ export class Node implements Backend {
   #turnPlanned = false
   #appending: Promise<void> | undefined
   #flushes: Connection[] = []
-  #stalledConnections: Connection[] = []
+  #stalledConnections = new Set<Connection>()
   readonly #closing = new Set<number>()
   readonly #syncReply = new Writer(64)
   readonly #eventFrame = new Writer(512)
@@ -651,16 +651,15 @@ export class Node implements Backend {
   }
 
   stalled(connection: Connection): void {
-    if (!this.#stalledConnections.includes(connection)) {
-      this.stats.throttleWaits++
-      this.#stalledConnections.push(connection)
-    }
+    if (this.#stalledConnections.has(connection)) return
+    this.stats.throttleWaits++
+    this.#stalledConnections.add(connection)
   }
 
   #resumeStalled(): void {
-    if (this.#stalledConnections.length === 0 || this.overloaded) return
+    if (this.#stalledConnections.size === 0 || this.overloaded) return
     const stalled = this.#stalledConnections
-    this.#stalledConnections = []
+    this.#stalledConnections = new Set()
     for (const connection of stalled) connection.resume()
   }
 
