@@ -3,9 +3,16 @@
 const slash = 0x2f
 const dot = 0x2e
 
+/**
+ * Longest path in UTF-8 bytes. ZooKeeper has no limit but that of a request; here a path and one byte are the key of a
+ * checkpoint's record (storage/types.ts).
+ */
+export const pathBytesMax = 65_534
+
 /** Why a path is refused, or undefined if it is valid. Follows ZooKeeper's PathUtils.validatePath. */
 export function pathProblem(buf: Uint8Array, start: number, end: number): string | undefined {
   if (start === end) return 'the path is empty'
+  if (end - start > pathBytesMax) return `the path is longer than ${pathBytesMax} bytes`
   if (buf[start] !== slash) return 'the path does not start with /'
   if (end - start === 1) return undefined
   if (buf[end - 1] === slash) return 'the path ends with /'
