@@ -3,7 +3,7 @@
 // envelope: kind, session, cxid and the ids its connection had. Time and options are the leader's and hold for
 // the whole batch. Zxids are not inside: the entry that carries a batch knows its first one.
 import { Packr } from 'msgpackr'
-import { assert } from '../base/assert.ts'
+import { assert, InvariantError } from '../base/assert.ts'
 import type { Id } from './acl.ts'
 
 /** The leader's settings that apply must know; part of the batch, so that every server applies alike. */
@@ -30,6 +30,8 @@ export class Batch {
   readonly idLists: (readonly Id[])[]
   /** Bodies behind each other; valid up to the last end. */
   bodies: Buffer
+  /** Indexes of `idLists` by their text, once there are many. */
+  #byText: Map<string, number> | undefined
 
   constructor(time = 0, options = 0) {
     this.time = time
@@ -90,12 +92,17 @@ export class Batch {
     this.bodies = grown
   }
 
-  /** Connections keep one array of ids while these do not change, so identity finds nearly every repetition. */
+  /** Connections of one host have equal ids, so that there are few lists as a rule: the last ones are looked through. */
   #idList(ids: readonly Id[]): number {
     const lists = this.idLists
-    for (let i = lists.length - 1; i >= 0 && i >= lists.length - 16; i--) if (lists[i] === ids) return i
-    for (let i = 0; i < lists.length; i++) if (sameIds(lists[i] as readonly Id[], ids)) return i
-    return lists.push(ids) - 1
+    const last = Math.max(0, lists.length - listsSearched)
+    for (let i = lists.length - 1; i >= last; i--) if (sameIds(lists[i] as readonly Id[], ids)) return i
+    if (last === 0) return lists.push(ids) - 1
+    this.#byText ??= new Map(lists.map((list, i) => [textOf(list), i]))
+    const text = textOf(ids)
+    const index = this.#byText.get(text) ?? lists.push(ids) - 1
+    this.#byText.set(text, index)
+    return index
   }
 
   /** The batch as bytes, for the log and the peers. */
@@ -116,8 +123,8 @@ export class Batch {
 
   /** Reads what `encode` wrote. Throws InvariantError if it is not such a batch. */
   static decode(bytes: Uint8Array): Batch {
-    const fields: unknown = packr.unpack(bytes)
-    assert(Array.isArray(fields) && fields.length === 10, 'a log entry is not a batch of transactions')
+    const fields = unpacked(bytes)
+    assert(Array.isArray(fields) && fields.length === 10, notABatch)
     const [version, time, options, kinds, sessions, cxids, auths, ends, idLists, bodies] = fields as [
       number,
       number,
@@ -131,14 +138,23 @@ export class Batch {
       Uint8Array,
     ]
     assert(version === formatVersion, `batch format ${version} is unknown to this version of zabd`)
+    assert(Array.isArray(idLists) && idLists.every(isFlatList) && bodies instanceof Uint8Array, notABatch)
+    for (const column of [kinds, sessions, cxids, auths ?? kinds, ends])
+      assert(isColumn(column) && column.length === kinds.length, notABatch)
     const batch = new Batch(time, options)
+    let bodiesEnd = 0
     for (let i = 0; i < kinds.length; i++) {
+      const auth = auths === null ? 0 : (auths[i] ?? -1)
+      const end = ends[i] ?? -1
+      assert(auth >= 0 && auth < idLists.length && end >= bodiesEnd, notABatch)
+      bodiesEnd = end
       batch.kinds.push(kinds[i] as number)
       batch.sessions.push(sessions[i] as number)
       batch.cxids.push(cxids[i] as number)
-      batch.auths.push(auths === null ? 0 : (auths[i] as number))
-      batch.ends.push(ends[i] as number)
+      batch.auths.push(auth)
+      batch.ends.push(end)
     }
+    assert(bodiesEnd === bodies.length, notABatch)
     for (const flat of idLists) {
       const ids: Id[] = []
       for (let i = 0; i < flat.length; i += 2)
@@ -151,9 +167,34 @@ export class Batch {
 }
 
 const noBytes = Buffer.alloc(0)
+const listsSearched = 16
 
 function sameIds(a: readonly Id[], b: readonly Id[]): boolean {
+  if (a === b) return true
   if (a.length !== b.length) return false
   for (let i = 0; i < a.length; i++) if (a[i]?.scheme !== b[i]?.scheme || a[i]?.id !== b[i]?.id) return false
   return true
+}
+
+function textOf(ids: readonly Id[]): string {
+  return JSON.stringify(ids.map(({ scheme, id }) => [scheme, id]))
+}
+
+const notABatch = 'a log entry is not a batch of transactions'
+
+function unpacked(bytes: Uint8Array): unknown {
+  try {
+    return packr.unpack(bytes)
+  } catch (error) {
+    throw new InvariantError(`${notABatch}: ${error instanceof Error ? error.message : error}`)
+  }
+}
+
+function isColumn(column: unknown): boolean {
+  return Array.isArray(column) && column.every(Number.isSafeInteger)
+}
+
+/** Ids as `encode` writes them: scheme, id, scheme, id. */
+function isFlatList(flat: unknown): boolean {
+  return Array.isArray(flat) && flat.length % 2 === 0 && flat.every((text) => typeof text === 'string')
 }
