@@ -15,7 +15,9 @@ export type QuotaText = { count: number; bytes: number; countHardLimit: number; 
 export function parseQuota(text: string): QuotaText {
   const quota: QuotaText = { count: -1, bytes: -1, countHardLimit: -1, byteHardLimit: -1 }
   for (const [, key, value] of text.matchAll(/(\w+)=(-?\d+)/g)) {
-    if (key !== undefined && key in quota) quota[key as keyof QuotaText] = Number(value)
+    if (key === undefined || !Object.hasOwn(quota, key)) continue
+    const number = Number(value)
+    quota[key as keyof QuotaText] = Number.isSafeInteger(number) ? number : -1
   }
   return quota
 }
