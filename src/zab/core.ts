@@ -123,16 +123,17 @@ function onEpochsSaved(core: Core, epochs: Epochs): Effect[] {
     role.phase = 'synchronization'
     return [{ type: 'saveEpochs', epochs: { accepted: role.epoch, current: role.epoch } }]
   }
-  if (role.phase === 'synchronization' && epochs.current === role.epoch) {
-    role.acked.set(core.id, core.lastDurable)
-    return establish(core, role)
-  }
-  return []
+  return role.phase === 'synchronization' ? establish(core, role) : []
 }
 
-/** With a quorum that has the initial history on disk all of it is committed, and broadcast begins. */
+/**
+ * With a quorum that has adopted the new epoch and has the initial history on disk all of it is committed, and
+ * broadcast begins. What a leader had proposed before it stepped down may still be on its way to the disk.
+ */
 function establish(core: Core, role: Leading): Effect[] {
-  if (!core.quorum.contains((id) => role.acked.has(id))) return []
+  if (core.epochs.current !== role.epoch) return []
+  role.acked.set(core.id, core.lastDurable)
+  if (!core.quorum.contains((id) => (role.acked.get(id) ?? -1) >= core.lastProposed)) return []
   role.phase = 'broadcast'
   core.committed = core.lastProposed
   return [
@@ -161,7 +162,8 @@ function onDurable(core: Core, zxid: number): Effect[] {
   assert(zxid <= core.lastProposed, `durable up to ${zxid}, beyond the history's end ${core.lastProposed}`)
   if (zxid > core.lastDurable) core.lastDurable = zxid
   const { role } = core
-  if (role.type !== 'leading' || role.phase !== 'broadcast') return []
+  if (role.type !== 'leading' || role.phase === 'discovery') return []
+  if (role.phase === 'synchronization') return establish(core, role)
   role.acked.set(core.id, core.lastDurable)
   const reached = core.quorum.reached((id) => role.acked.get(id) ?? -1)
   if (reached <= core.committed) return []
