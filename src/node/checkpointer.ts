@@ -105,6 +105,8 @@ export class Checkpointer {
         image.failed()
         this.#standalone = true
       }
+      // Due again at once, not after as many transactions as between two good ones.
+      this.#since = this.#threshold
       this.#notBefore = clock.now() + retryMs
       logger.error(
         { err: error, path: error.path },

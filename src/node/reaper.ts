@@ -41,7 +41,8 @@ export class Reaper {
     const { clock, settings, ready } = this.#options
     this.#timer = clock.after(settings.checkIntervalMs, () => {
       if (ready()) this.#reap()
-      this.#plan()
+      // A removal may have stopped it.
+      if (this.#timer !== undefined) this.#plan()
     })
   }
 
