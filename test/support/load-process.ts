@@ -51,9 +51,9 @@ export async function testDir(t: TestContext): Promise<string> {
   return dir
 }
 
-/** Starts a server on the data in `dir`/data. It is killed when the test ends. */
+/** Starts a server on the data in `dir`/data. It is killed when the test ends; without one that is the caller's to do. */
 export async function spawnServer(
-  t: TestContext,
+  t: TestContext | undefined,
   dir: string,
   config: ProcessConfig = {},
 ): Promise<ServerProcess> {
@@ -75,10 +75,15 @@ export async function spawnServer(
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const running = watch(child)
-  atEnd(t, async () => {
-    child.kill('SIGKILL')
-    await running.exited()
-  })
+  const killAtExit = () => child.kill('SIGKILL')
+  process.once('exit', killAtExit)
+  child.once('close', () => process.removeListener('exit', killAtExit))
+  if (t !== undefined) {
+    atEnd(t, async () => {
+      child.kill('SIGKILL')
+      await running.exited()
+    })
+  }
   return running
 }
 
