@@ -1,5 +1,6 @@
 // A server in this process for tests of robustness: everything it logs at hand, a clock that can be put forward, a disk
 // that can be held, and its own counters by four-letter words. It never listens on anything but loopback.
+import { existsSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -76,14 +77,14 @@ export async function robustServer(
   let ahead = 0
   let disk: DiskFaults | undefined
   const flags = Object.entries(all).map(([key, value]) => ({ flag: '--set', key, value: String(value) }))
-  const nothing = {
-    exists: () => false,
+  const env = {
+    exists: existsSync,
     readFile: () => {
       throw new Error('there is no such file')
     },
   }
   const running = await startServer(
-    loadConfig({ settings: flags, logLevel: 'info' }, nothing),
+    loadConfig({ settings: flags, logLevel: 'info' }, env),
     createLogger({ level: 'info', pretty: false, destination }),
     {
       clock: { ...systemClock, now: () => performance.now() + ahead },
