@@ -306,7 +306,7 @@ test('while the disk stays full nothing is lost, however many attempts fail', as
   assert.equal(server.checkpointer.zxid, 2)
   assertSameState(
     stateOfTree(await server.stored()).slice(0, 1),
-    ['["/","",[[31,"world","anyone"]],"persistent",0,[0,0,2,0,0,0,1,0],["/a","/zookeeper"]]'],
+    ["/ '' world:anyone:31 persistent 0 0 0 2 0 0 0 1 0 [/a /zookeeper]"],
     'the old checkpoint is still there',
   )
   server.disk.faults.repair()

@@ -32,9 +32,19 @@ type NodeState = {
 }
 
 function line({ path, data, acl, kind, owner, numbers, children }: NodeState): string {
-  const list = acl.map((entry) => [entry.perms, entry.scheme, entry.id])
-  const bytes = data === null ? null : data.toString('latin1')
-  return JSON.stringify([path, bytes, list, kind, owner, numbers, [...children].sort()])
+  const bytes = data === null ? 'null' : `'${data.toString('latin1')}'`
+  return `${path} ${bytes} ${textOf(acl)} ${kind} ${owner} ${numbers.join(' ')} [${[...children].sort().join(' ')}]`
+}
+
+const aclTexts = new WeakMap<readonly Acl[], string>()
+
+function textOf(acl: readonly Acl[]): string {
+  let text = aclTexts.get(acl)
+  if (text === undefined) {
+    text = acl.map(({ perms, scheme, id }) => `${scheme}:${id}:${perms}`).join()
+    aclTexts.set(acl, text)
+  }
+  return text
 }
 
 /** The state of a tree: a line per znode, then sessions, sets and settings. Paths in ascending order. */

@@ -73,7 +73,7 @@ test('a batch comes out of its bytes as it went in', (t) => {
       )
       assert.deepEqual(contentOf(Batch.decode(batch.encode())), { time, options, transactions })
     },
-    { numRuns: 200, limitMs: 700 },
+    { runs: 100, limitMs: 300 },
   )
 })
 

@@ -180,7 +180,7 @@ test('an image is exactly the state at its beginning, and a chain of them stays 
     (actions) => {
       images += run(actions)
     },
-    { numRuns: 60, limitMs: 1200 },
+    { runs: 15, limitMs: 1000 },
   )
   assert.ok(images > 20, `${images} images`)
 })

@@ -10,7 +10,7 @@ import { checkProperty, opening, type Step, step } from '../support/tree-random.
 import { assertSameState, checkTree, outcomeOf, stateOfModel, stateOfTree } from '../support/tree-state.ts'
 import { batchOf, type Request } from '../support/tree-transactions.ts'
 
-const manySteps = fc.array(step, { minLength: 50, maxLength: 150, size: 'max' })
+const manySteps = fc.array(step, { minLength: 100, maxLength: 150, size: 'max' })
 
 /** The order in which a session's ephemerals go is unspecified (rule 37): pairs of events, sorted. */
 function ordered(request: Request, changes: readonly Change[]): readonly unknown[] {
@@ -66,7 +66,7 @@ for (const [title, watched] of [
       (message) => t.diagnostic(message),
       manySteps,
       (steps) => runBoth(steps, watched, seen),
-      { numRuns: 40, limitMs: 1000 },
+      { runs: 24, limitMs: 700 },
     )
     // The property says little about what the generator does not reach.
     for (const what of [
