@@ -23,6 +23,8 @@ const outputMax = 256 << 20
 const waitingMax = 128
 /** Bytes of such requests; one frame more may be added. */
 const waitingBytesMax = 1 << 20
+/** When its reads have taken this long, ms, a connection lets the others have their turn. */
+const turnMs = 10
 /** Bytes of one connection's identities: they are kept with each of its writes. */
 const idBytesMax = 64 << 10
 /** Buffers that one connection keeps for the next turn are not larger than this. */
@@ -86,6 +88,10 @@ export class Connection implements ReadContext<Connection> {
   #paused = false
   /** The client takes its output so slowly that its requests have to wait. */
   #slow = false
+  /** Monotonic ms since when this connection's requests have been served without a break. */
+  #turnBegan = 0
+  /** Its turn is over: it goes on at the server's next one. */
+  #yielding = false
   /** The tick up to which the session's life has been prolonged by this connection. */
   #touchedTick = 0
   #readOnlyByte = false
@@ -158,7 +164,7 @@ export class Connection implements ReadContext<Connection> {
 
   /** Handles every complete frame of `buf`; keeps the rest. */
   #decode(buf: Buffer): void {
-    const arrived = this.#backend.now()
+    const arrived = this.#beginTurn()
     const maxFrame = this.#backend.limits.maxFrameBytes
     let pos = 0
     while (buf.length - pos >= 4) {
@@ -185,6 +191,12 @@ export class Connection implements ReadContext<Connection> {
       pos += 4 + length
     }
     if (pos < buf.length) this.#keep(pos === 0 ? buf : Buffer.from(buf.subarray(pos)))
+  }
+
+  #beginTurn(): number {
+    this.#yielding = false
+    this.#turnBegan = this.#backend.now()
+    return this.#turnBegan
   }
 
   #keep(rest: Buffer): void {
@@ -216,12 +228,26 @@ export class Connection implements ReadContext<Connection> {
   #mustWait(): boolean {
     if (this.#phase === 'connecting') return true
     if ((this.#out?.pos ?? 0) > outputHigh) this.flush()
+    const pending = this.outstanding > 0
+    if (!pending && !this.#slow && !this.#yielding) return false
     const full = this.#waiting.length >= this.#waitingMax || this.#waitingBytes >= waitingBytesMax
-    const overloaded = this.#backend.overloaded && this.outstanding > 0
-    if (!this.#slow && !overloaded && !full) return false
-    if (overloaded || full) this.#backend.stalled(this)
+    const crowded = pending && (full || this.#backend.overloaded)
+    if (!this.#slow && !this.#yielding && !crowded && !this.#isBehind) return false
+    if (crowded) this.#backend.stalled(this)
+    else if (!this.#slow) this.#goOnLater()
     this.#pause()
     return true
+  }
+
+  /** Whether requests wait that no write is ahead of: nothing may overtake them. */
+  get #isBehind(): boolean {
+    return this.#waiting.length > 0 && (this.#waiting[0] as Waiting).behind <= this.#done
+  }
+
+  /** Asks to be resumed in the server's next turn. */
+  #goOnLater(): void {
+    this.#backend.stalled(this)
+    this.#queueFlush()
   }
 
   #pause(): void {
@@ -243,8 +269,9 @@ export class Connection implements ReadContext<Connection> {
     this.flush()
   }
 
-  /** The server has room again. */
+  /** The server has room and time again. */
   resume(): void {
+    this.#yielding = false
     this.#resume()
   }
 
@@ -434,7 +461,8 @@ export class Connection implements ReadContext<Connection> {
       out.intAt(body + shift - 4, err)
     }
     this.#finish(out, this.#replyAt)
-    this.#served(type, xid, zxid, arrived, false)
+    const now = this.#served(type, xid, zxid, arrived, false)
+    if (now - this.#turnBegan > turnMs) this.#yielding = true
   }
 
   /** Where the reply being written begins; catch-up events push it back. */
@@ -574,11 +602,15 @@ export class Connection implements ReadContext<Connection> {
   /** Answers what no write is ahead of any more. */
   #drain(): void {
     const waiting = this.#waiting
+    this.#beginTurn()
     for (let next = waiting[0]; next !== undefined && next.behind <= this.#done; next = waiting[0]) {
       if ((this.#out?.pos ?? 0) > outputHigh) this.flush()
       if (this.isClosed) return
-      // Behind the last write a read can wait for a slow client; before one it has to be done, or it would see it.
-      if (this.#slow && next.behind === this.#submitted) return
+      // Behind the last write a read can wait; before one it has to be done, or it would see it.
+      if (next.behind === this.#submitted && (this.#slow || this.#yielding)) {
+        if (!this.#slow) this.#goOnLater()
+        return
+      }
       waiting.shift()
       this.#waitingBytes -= next.frame.length
       const r = reader.reset(next.frame, 0, next.frame.length)
@@ -597,10 +629,12 @@ export class Connection implements ReadContext<Connection> {
     this.#queueFlush()
   }
 
-  #served(op: number, xid: number, zxid: number, arrived: number, update: boolean): void {
+  /** Counts a request; gives the time. */
+  #served(op: number, xid: number, zxid: number, arrived: number, update: boolean): number {
     const now = this.#backend.now()
     this.stats.served(op, xid, zxid, now - arrived, now)
     this.#backend.stats.served(now - arrived, update)
+    return now
   }
 
   // ---------------------------------------------------------------- output

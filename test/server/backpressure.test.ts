@@ -163,6 +163,30 @@ test('syncs that wait for a write do not pile up', async (t) => {
   await client.received(1 + 1 + count)
 })
 
+test('a client that asks for a lot of work at once is served in turns with the others', async (t) => {
+  const server = await robustServer(t)
+  const witness = await server.connect()
+  await ok(witness.create('/t'))
+  for (let n = 0; n < 30; n++) {
+    const made = Array.from({ length: 1000 }, (_, i) => multiOp.create(`/t/${n * 1000 + i}`))
+    await ok(witness.multi(made))
+  }
+  const greedy = await open(t, server)
+  const count = 1000
+  const xids: number[] = []
+  greedy.onFrame = ({ xid }) => xids.push(xid)
+  // Little to send and to answer, but each is a walk over all znodes.
+  const walk = body.path('/t')
+  greedy.send(
+    Buffer.concat(Array.from({ length: count }, (_, xid) => request(xid, Op.getAllChildrenNumber, walk))),
+  )
+  await turn()
+  await witness.ping()
+  assert.ok(xids.length < count / 2, `${xids.length} requests were served before another client's`)
+  await greedy.received(1 + count)
+  assert.deepEqual(xids, [...Array(count).keys()])
+})
+
 test('the answer to one multiRead is bounded', async (t) => {
   const server = await robustServer(t)
   const client = await withBigZnodes(server)
@@ -283,6 +307,37 @@ test('a frame that comes byte by byte costs about its length', async (t) => {
   assert.equal(backend.submitted.length, 0)
   socket.emit('data', bytes.subarray(-1))
   assert.equal(backend.submitted.length, 1)
+})
+
+test('a write does not overtake the reads that wait for a slow client', async (t) => {
+  const { backend, connection, socket, client } = await loneSession(t)
+  const xids: number[] = []
+  client.onFrame = ({ xid }) => xids.push(xid)
+  client.stopReading()
+  socket.emit('data', request(1, Op.sync, body.path('/')))
+  for (let xid = 2; xid < 5; xid++) socket.emit('data', request(xid, Op.exists, body.pathWatch('/')))
+  while (!connection.writing || socket.writableLength < 4 * mib) {
+    connection.notify(frame(Buffer.concat([Buffer.alloc(4, -1), Buffer.alloc(mib)])))
+    connection.flush()
+  }
+  backend.applyNext()
+  assert.equal(connection.outstanding, 3)
+  // The client takes a part, and an event follows: what waits is little again, but not nothing.
+  Object.defineProperty(socket, 'writableLength', { value: 1000, configurable: true })
+  connection.notify(frame(Buffer.alloc(16, -1)))
+  connection.flush()
+  Reflect.deleteProperty(socket, 'writableLength')
+  socket.emit('data', request(5, Op.sync, body.path('/')))
+  if (backend.submitted.length > 0) backend.applyNext()
+  client.readAgain()
+  await until('the reads are answered', () => xids.includes(4))
+  await until('the write is there', () => backend.submitted.length > 0)
+  backend.applyNext()
+  await until('the write is answered', () => xids.includes(5))
+  assert.deepEqual(
+    xids.filter((xid) => xid > 0),
+    [1, 2, 3, 4, 5],
+  )
 })
 
 test('a pipeline that is never empty keeps nothing of what it has been answered', async (t) => {
