@@ -13,10 +13,13 @@ import {
   batchOf,
   check,
   create,
+  createContainer,
+  createTtl,
   multi,
   type Operation,
   type Request,
   remove,
+  setAcl,
   setData,
 } from '../support/tree-transactions.ts'
 
@@ -66,6 +69,24 @@ test('a failed multi gives back both of two znodes whose places were exchanged w
     check('/nowhere'),
   )
   assert.equal(apply(failing), 0)
+  const after = stateOfTree(tree).filter((line) => !line.startsWith('zxid'))
+  assertSameState(after, before, 'after the failed multi')
+  checkTree(tree)
+})
+
+test('a failed multi gives back every kind of znode with all its fields', () => {
+  const { tree, apply } = freshTree()
+  apply(create('/e', 'ephemeral', 1))
+  apply(createContainer('/c'))
+  apply(createTtl('/t', 2 ** 40 - 1))
+  apply(create('/n', null))
+  for (let i = 0; i < 3; i++) apply(setData('/n', i === 2 ? null : 'x'))
+  apply(create('/n/child'))
+  apply(remove('/n/child'))
+  apply(setAcl('/n', [{ perms: 29, scheme: 'world', id: 'anyone' }]))
+  const before = stateOfTree(tree).filter((line) => !line.startsWith('zxid'))
+  const paths = ['/e', '/c', '/t', '/n']
+  assert.equal(apply(multi(...paths.map((path) => remove(path)), check('/nowhere'))), 0)
   const after = stateOfTree(tree).filter((line) => !line.startsWith('zxid'))
   assertSameState(after, before, 'after the failed multi')
   checkTree(tree)
