@@ -45,6 +45,8 @@ export class Listener {
   readonly #perAddress = new Map<string, number>()
   readonly #acceptor: TlsAcceptor | undefined
   readonly #sockets = new Set<Socket>()
+  /** On a port for both: those whose first byte has not come, with the time of their accept. */
+  readonly #undecided = new Map<Socket, number>()
   #sweep: NodeJS.Timeout | undefined
   #accepting = true
 
@@ -128,10 +130,10 @@ export class Listener {
 
   #detect(socket: Socket, acceptor: TlsAcceptor): void {
     socket.on('error', () => undefined)
-    socket.setTimeout(handshakeTimeoutMs, () => socket.destroy())
+    this.#undecided.set(socket, this.#backend.now())
+    socket.once('close', () => this.#undecided.delete(socket))
     detectTls(socket, (tls) => {
-      socket.setTimeout(0)
-      socket.removeAllListeners('timeout')
+      this.#undecided.delete(socket)
       if (tls) acceptor.accept(socket)
       else this.#connect(socket, [], false)
     })
@@ -147,6 +149,11 @@ export class Listener {
   /** Connections that have been silent since they came, and those whose clients do not let them end. */
   #dropStuck(): void {
     const now = this.#backend.now()
+    for (const [socket, accepted] of this.#undecided) {
+      if (accepted > now - handshakeTimeoutMs) break
+      this.#backend.stats.handshakesExpired++
+      socket.destroy()
+    }
     for (const connection of this.connections) {
       const { closeBegan } = connection
       if (closeBegan !== undefined) {
@@ -174,6 +181,7 @@ export class Listener {
 
   /** Closes every connection: what is in their output goes out first. */
   closeConnections(): void {
+    for (const socket of this.#undecided.keys()) socket.destroy()
     for (const connection of this.connections) connection.close()
   }
 

@@ -164,6 +164,22 @@ test('client.portUnification: TLS, plain and four-letter words on one port', asy
   slow.destroy()
 })
 
+test('client.portUnification: a connection that says nothing is closed after ten seconds', async (t) => {
+  const server = await robustServer(t, { ...serverStores, 'client.portUnification': true })
+  const silent = await Promise.all([Passing.dial(server.port), Passing.dial(server.port)])
+  await server.word('ruok')
+  server.advance(9000)
+  const later = await Passing.dial(server.port)
+  await server.word('ruok')
+  server.advance(1000)
+  for (const connection of silent) await connection.closed()
+  assert.equal(later.isClosed, false)
+  later.send(hello())
+  await later.received(1)
+  assert.equal(later.frames, 1)
+  later.destroy()
+})
+
 /** Sends a text over TLS and gives what comes until the server closes. */
 async function overTls(t: TestContext, port: number, text: string): Promise<string> {
   const socket = await openTls(t, port, alice)
