@@ -118,6 +118,8 @@ export class Node implements Backend {
   #serving = false
   #writable = false
   #stopping = false
+  /** Why the epoch can take no more proposals. */
+  #exhausted: string | undefined
   /** Settles when the log takes writes again, or the server stops. */
   #recovering: Promise<void> | undefined
   #retry: Timer | undefined
@@ -233,6 +235,8 @@ export class Node implements Backend {
       this.tree.watched = this.watches.size > 0
       for (let i = 0; i < batch.count; i++) this.#apply(batch, i, entry.first + i, undefined, 0)
       count += batch.count
+      // They were logged when it happened.
+      this.tree.notices.length = 0
       const now = this.#clock.now()
       if (now - told > 1000) {
         told = now
@@ -473,6 +477,7 @@ export class Node implements Backend {
   /** Once per turn of the event loop: proposes what has gathered, unless a sync is under way and will do so. */
   #turn(): void {
     if (this.#appending === undefined && this.#batch.count > 0 && this.#writable) this.#flushBatch()
+    this.#stepDownIfExhausted()
     this.#confirmSyncs()
     this.#flushConnections()
     this.#resumeStalled()
@@ -485,7 +490,7 @@ export class Node implements Backend {
     const event: Event = { type: 'propose', count: batch.count, bytes }
     for (const effect of step(this.#core, event)) {
       if (effect.type === 'stepDown') {
-        this.#stepDown(effect.reason)
+        this.#exhausted = effect.reason
         return
       }
       assert(effect.type === 'append', `effect ${effect.type} of a proposal`)
@@ -537,6 +542,7 @@ export class Node implements Backend {
       assert(effect.type === 'commit', `effect ${effect.type} of a durable entry`)
       this.#commit(effect.zxid)
     }
+    this.#stepDownIfExhausted()
   }
 
   // ---------------------------------------------------------------- applying
@@ -684,9 +690,11 @@ export class Node implements Backend {
     else this.#starting.reject(error)
   }
 
-  /** Too many transactions for one epoch: a new one begins. */
-  #stepDown(reason: string): void {
-    this.logger.info(`a new epoch begins: ${reason}`)
+  /** Too many transactions for one epoch: a new one begins, once what is committed has been answered. */
+  #stepDownIfExhausted(): void {
+    if (this.#exhausted === undefined) return
+    this.logger.info(`a new epoch begins: ${this.#exhausted}`)
+    this.#exhausted = undefined
     this.#abandonProposals()
     this.#beginRecovery()
   }
