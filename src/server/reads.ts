@@ -15,7 +15,7 @@ import { whoAmI } from './auth.ts'
 import type { Watches } from './watches.ts'
 
 /** A multiRead can ask for the same long data thousands of times: a longer answer is refused, bytes. */
-const multiReadMax = 64 << 20
+const multiReadMax = 64 * 1024 * 1024
 
 /** What a read needs to know. `watcher` is the connection itself. */
 export type ReadContext<W extends object> = {
