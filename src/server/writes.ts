@@ -115,6 +115,5 @@ function validFlags(r: Reader, type: number): boolean {
   r.pos = end - (type === Op.createTtl ? 12 : 4)
   const flags = r.int()
   r.pos = end
-  if (flags === CreateFlag.container) return type === Op.createContainer
   return flags >= 0 && flags <= CreateFlag.ttlSequential
 }

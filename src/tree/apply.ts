@@ -209,7 +209,8 @@ export class Applier {
       return ttl >= 1 && ttl <= maxTtl ? Code.ok : Code.badArguments
     }
     if (kind === Op.createContainer) return flags === CreateFlag.container ? Code.ok : Code.badArguments
-    return flags >= 0 && flags <= CreateFlag.ephemeralSequential ? Code.ok : Code.badArguments
+    // Clients in use ask for containers by a plain create, too: they get one.
+    return flags >= 0 && flags <= CreateFlag.container ? Code.ok : Code.badArguments
   }
 
   /** Copies the path and appends the parent's stored cversion as ten digits (rule 14); returns the end. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { code, connect, Err, multiOp, ok, type RawClient } from '../support/raw-client.ts'
-import { sharedServer, startServer } from '../support/server.ts'
+import { quirk, sharedServer, startServer } from '../support/server.ts'
 
 const zk = sharedServer({ 'znode.container.checkIntervalMs': 100 })
 const long = 1_000_000n
@@ -48,6 +48,15 @@ describe('containers', () => {
     await ok(owner.create('/c-eph/e', { flags: 1 }))
     await owner.close()
     await deleted(client, '/c-eph')
+  })
+
+  quirk('a container made by the plain create is one, too', async () => {
+    const client = await zk.connect()
+    await ok(client.addWatch('/c-plain', 0))
+    await ok(client.create('/c-plain', { flags: 4 }))
+    await ok(client.create('/c-plain/a'))
+    await ok(client.delete('/c-plain/a'))
+    await deleted(client, '/c-plain')
   })
 
   test('a container with children stays', async () => {

@@ -83,19 +83,13 @@ describe('flags', () => {
       })
     }
 
-    for (const flags of [0, 1, 2, 3]) {
+    for (const flags of [0, 1, 2, 3, 4]) {
       test(`op ${op} accepts flags ${flags}`, async () => {
         const client = await zk.connect()
         const path = `/op-${op}-flags-${flags}`
         assert.equal((await client.request(op, body.create(path, { flags }))).err, 0)
       })
     }
-
-    quirk(`op ${op} with flags 4 (container): -8`, async () => {
-      const client = await zk.connect()
-      assert.equal((await client.request(op, body.create('/flags-4', { flags: 4 }))).err, Err.badArguments)
-      assert.equal(await code(client.exists('/flags-4')), Err.noNode)
-    })
   }
 
   for (const flags of [0, 1, 2, 3, 5, 6]) {

@@ -346,7 +346,7 @@ function createFlagError(op: number, flags: number, ttl: number, options: number
     case Op.createContainer:
       return flags === CreateFlag.container ? Code.ok : Code.badArguments
     default:
-      return [0, 1, 2, 3].includes(flags) ? Code.ok : Code.badArguments
+      return [0, 1, 2, 3, 4].includes(flags) ? Code.ok : Code.badArguments
   }
 }
 
