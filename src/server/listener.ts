@@ -13,6 +13,12 @@ const handshakeTimeoutMs = 10_000
 /** A client that is to be disconnected gets this long to take what was sent to it before. */
 const closeTimeoutMs = 10_000
 
+/**
+ * Connections that the system may hold until they are accepted, as far as it allows: clients that all come back at once
+ * after a restart should not have to knock twice.
+ */
+const defaultBacklog = 4096
+
 /** Where to listen; undefined port = not at all. */
 export type ListenAddress = {
   readonly host: string | undefined
@@ -84,7 +90,7 @@ export class Listener {
   #listen(address: ListenAddress): Promise<BoundAddress> {
     const server = createServer({ noDelay: true }, (socket) => this.#accept(socket, address.secure))
     this.#servers.push(server)
-    const backlog = this.#options.backlog > 0 ? { backlog: this.#options.backlog } : {}
+    const backlog = { backlog: this.#options.backlog > 0 ? this.#options.backlog : defaultBacklog }
     const host = address.host === undefined ? {} : { host: address.host }
     return new Promise((resolve, reject) => {
       server.once('error', reject)

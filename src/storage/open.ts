@@ -27,9 +27,19 @@ export type OpenStorageOptions = {
 }
 
 // The log is written all the time and read at start: a buffer that makes few, larger files.
-const logDbOptions: DbOptions = { writeBufferSize: 16 << 20, cacheSize: 2 << 20, maxFileSize: 16 << 20 }
+const logDbOptions: DbOptions = {
+  writeBufferSize: 16 << 20,
+  cacheSize: 2 << 20,
+  maxFileSize: 16 << 20,
+  compression: false,
+}
 // A checkpoint comes as one large batch now and then.
-const checkpointDbOptions: DbOptions = { writeBufferSize: 8 << 20, cacheSize: 4 << 20, maxFileSize: 8 << 20 }
+const checkpointDbOptions: DbOptions = {
+  writeBufferSize: 8 << 20,
+  cacheSize: 4 << 20,
+  maxFileSize: 8 << 20,
+  compression: true,
+}
 
 /**
  * Opens the log and the checkpoint below `dataDir` and `logDir`, and creates them where there is nothing yet.

@@ -16,6 +16,8 @@ import type { Tree } from './tree.ts'
 
 const maxTtl = 2 ** 40 - 1
 const noBytes = Buffer.alloc(0)
+/** Longer multis are not judged beforehand: looking for repeated znodes would cost more than undoing. */
+const judgedMax = 64
 
 /** What applying a transaction came to. One object per applier, valid until the next transaction. */
 export class Applier {
@@ -32,6 +34,14 @@ export class Applier {
   #options = 0
   #session = 0
   #ids: readonly Id[] = []
+  /** What `#judgeSet` read: the znode, where its path ends, where its data begins and how long it is. */
+  #node: NodeRef = NONE
+  #pathEnd = 0
+  #dataAt = 0
+  #dataLength = 0
+  /** Znodes that the sets of a multi before the one being judged will have changed. */
+  readonly #judged: NodeRef[] = []
+  #judgedCode: number = Code.ok
   /** Path of a sequential create: the request's path and ten digits. */
   #path = Buffer.alloc(256)
 
@@ -301,31 +311,52 @@ export class Applier {
     const { tree } = this
     const { store } = tree
     const r = this.#body
-    const length = r.field()
-    const start = r.start
-    const end = start + Math.max(length, 0)
-    const dataLength = r.field()
-    const data = r.start
-    const version = r.int()
-    if (this.#sessionGone) return Code.sessionExpired
-    const node = store.find(r.buf, start, end)
-    if (node === NONE) return pathProblem(r.buf, start, end) === undefined ? Code.noNode : Code.badArguments
-    if (this.#mayNot(node, Perm.write)) return Code.noAuth
-    const current = store.version(node)
+    const start = r.pos + 4
+    const code = this.#judgeSet()
+    if (code !== Code.ok) return code
+    const node = this.#node
+    const length = this.#dataLength
     if (tree.quotas.paths.size > 0) {
-      const diff = Math.max(dataLength, 0) - Math.max(store.dataLength(node), 0)
-      const path = r.text(start, end)
-      if (!tree.quotas.allows(path, diff, 0, this.#enforceQuota)) return Code.quotaExceeded
-      if (version !== -1 && version !== current) return Code.badVersion
-      tree.replaceData(node, r.buf, data, dataLength, this.#zxid, this.#time)
-      if (diff !== 0) tree.quotas.book(path, diff, 0)
+      const diff = Math.max(length, 0) - Math.max(store.dataLength(node), 0)
+      tree.replaceData(node, r.buf, this.#dataAt, length, this.#zxid, this.#time)
+      if (diff !== 0) tree.quotas.book(r.text(start, this.#pathEnd), diff, 0)
     } else {
-      if (version !== -1 && version !== current) return Code.badVersion
-      tree.replaceData(node, r.buf, data, dataLength, this.#zxid, this.#time)
+      tree.replaceData(node, r.buf, this.#dataAt, length, this.#zxid, this.#time)
     }
     tree.changed(EventType.nodeDataChanged, node)
     if (this.#wanted) writeStat(this.reply, store, node)
     return Code.ok
+  }
+
+  /** Reads a set and says whether it may be done, without doing it; leaves the znode and where its data is. */
+  #judgeSet(): number {
+    const { store, quotas } = this.tree
+    const r = this.#body
+    const length = r.field()
+    const start = r.start
+    const end = start + Math.max(length, 0)
+    this.#pathEnd = end
+    this.#dataLength = r.field()
+    this.#dataAt = r.start
+    const version = r.int()
+    if (this.#sessionGone) return Code.sessionExpired
+    const node = store.find(r.buf, start, end)
+    this.#node = node
+    if (node === NONE) return pathProblem(r.buf, start, end) === undefined ? Code.noNode : Code.badArguments
+    if (this.#mayNot(node, Perm.write)) return Code.noAuth
+    if (quotas.paths.size > 0) {
+      const diff = Math.max(this.#dataLength, 0) - Math.max(store.dataLength(node), 0)
+      if (!quotas.allows(r.text(start, end), diff, 0, this.#enforceQuota)) return Code.quotaExceeded
+    }
+    return this.#isVersion(node, version) ? Code.ok : Code.badVersion
+  }
+
+  /** Whether `expected` is any (-1) or the version that the znode has once the sets judged so far are done. */
+  #isVersion(node: NodeRef, expected: number): boolean {
+    if (expected === -1) return true
+    let version = this.tree.store.version(node)
+    for (const judged of this.#judged) if (judged === node) version++
+    return expected === (version | 0)
   }
 
   #setAcl(): number {
@@ -362,7 +393,7 @@ export class Applier {
     const node = store.find(r.buf, start, end)
     if (node === NONE) return Code.noNode
     if (this.#mayNot(node, Perm.read)) return Code.noAuth
-    return version === -1 || version === store.version(node) ? Code.ok : Code.badVersion
+    return this.#isVersion(node, version) ? Code.ok : Code.badVersion
   }
 
   // ---------------------------------------------------------------- multi
@@ -375,37 +406,58 @@ export class Applier {
     const { tree, reply } = this
     const r = this.#body
     const first = r.pos
-    tree.begin()
-    let failed = -1
-    let code: number = Code.ok
-    let index = 0
-    for (;;) {
+    const judgement = this.#judgeSets()
+    if (judgement === undefined) tree.begin()
+    let failed = judgement ?? -1
+    let code = this.#judgedCode
+    for (let index = 0; failed < 0; index++) {
       const type = r.int()
       const done = r.bool()
       r.int()
       if (done) break
-      const at = reply.pos
       if (this.#wanted) writeMultiHeader(reply, resultType(type), 0)
-      const next = skipOperation(type, r)
       code = this.#operation(type)
-      if (code !== Code.ok) {
-        reply.pos = at
-        failed = index
-        break
-      }
-      r.pos = next
-      index++
+      if (code !== Code.ok) failed = index
     }
     if (failed < 0) {
-      tree.commit()
+      if (judgement === undefined) tree.commit()
       if (this.#wanted) writeMultiEnd(reply)
       return Code.ok
     }
-    tree.rollback()
+    if (judgement === undefined) tree.rollback()
     tree.changes.count = 0
     reply.pos = 0
     if (this.#wanted) this.#writeFailures(first, failed, code)
     return Code.ok
+  }
+
+  /**
+   * A multi of sets and checks alone is judged as a whole before anything changes, and so needs no undo: gives the number
+   * of the first operation that fails (its code in `#judgedCode`) or -1. Undefined if it has other operations, or quotas
+   * make one operation depend on the usage that another leaves. The reader is where it was.
+   */
+  #judgeSets(): number | undefined {
+    const r = this.#body
+    const first = r.pos
+    const judged = this.#judged
+    let judgement: number | undefined
+    this.#judgedCode = Code.ok
+    for (let index = 0; index <= judgedMax && this.tree.quotas.paths.size === 0; index++) {
+      const type = r.int()
+      const done = r.bool()
+      r.int()
+      if (done) judgement = -1
+      if (type !== Op.setData && type !== Op.check) break
+      this.#judgedCode = type === Op.check ? this.#check() : this.#judgeSet()
+      if (this.#judgedCode !== Code.ok) {
+        judgement = index
+        break
+      }
+      if (type === Op.setData) judged.push(this.#node)
+    }
+    judged.length = 0
+    r.pos = first
+    return judgement
   }
 
   /** Results of a failed multi: 0 before the failed operation, its code, runtimeInconsistency behind it. */
