@@ -9,6 +9,8 @@ import type { Clock } from './clock.ts'
 
 /** Bytes of changes after which a checkpoint is made however few transactions they were: bounds the batch. */
 const dirtyBytesMax = 32 << 20
+/** Bytes of transactions after which a checkpoint is made: bounds what a start has to replay, and the log. */
+const logBytesMax = 256 << 20
 /** How long one slice of encoding may keep requests waiting. */
 const sliceMs = 1
 const sliceNodes = 64
@@ -35,6 +37,7 @@ export type CheckpointerOptions = {
 export class Checkpointer {
   readonly #options: CheckpointerOptions
   #since = 0
+  #logBytes = 0
   #threshold: number
   #running: Promise<void> | undefined
   #notBefore = 0
@@ -57,10 +60,14 @@ export class Checkpointer {
     return half + Math.floor(this.#options.random() * half)
   }
 
-  /** `count` more transactions are applied: begins a checkpoint if it is time. */
-  applied(count: number): void {
+  /** `count` more transactions, `bytes` of log, are applied: begins a checkpoint if it is time. */
+  applied(count: number, bytes = 0): void {
     this.#since += count
-    const due = this.#since >= this.#threshold || this.#options.tree.dirtyBytes >= dirtyBytesMax
+    this.#logBytes += bytes
+    const due =
+      this.#since >= this.#threshold ||
+      this.#logBytes >= logBytesMax ||
+      this.#options.tree.dirtyBytes >= dirtyBytesMax
     if (!due || this.#running !== undefined || this.#options.clock.now() < this.#notBefore) return
     this.#running = this.#make().finally(() => {
       this.#running = undefined
@@ -84,6 +91,7 @@ export class Checkpointer {
       const sink = store.begin({ replace: this.#standalone })
       const zxid = tree.zxid
       this.#since = 0
+      this.#logBytes = 0
       this.#threshold = this.#nextThreshold()
       image = new ImageWriter(tree, sink)
       await this.#encode(image, sink)

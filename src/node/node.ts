@@ -228,6 +228,7 @@ export class Node implements Backend {
     const began = this.#clock.now()
     let told = began
     let count = 0
+    let bytes = 0
     for await (const entry of log.read(this.tree.zxid)) {
       if (entry.last > zxid) break
       assert(entry.first > this.tree.zxid, `entry ${entry.first} overlaps the state at ${this.tree.zxid}`)
@@ -235,6 +236,7 @@ export class Node implements Backend {
       this.tree.watched = this.watches.size > 0
       for (let i = 0; i < batch.count; i++) this.#apply(batch, i, entry.first + i, undefined, 0)
       count += batch.count
+      bytes += entry.bytes.length
       // They were logged when it happened.
       this.tree.notices.length = 0
       const now = this.#clock.now()
@@ -247,7 +249,7 @@ export class Node implements Backend {
     this.stats.loadTime.record(this.#clock.now() - began)
     if (count > 0)
       this.logger.info({ transactions: count, ms: Math.round(this.#clock.now() - began) }, 'log replayed')
-    this.checkpointer.applied(count)
+    this.checkpointer.applied(count, bytes)
   }
 
   /** This server leads: sessions get a full timeout (semantics.md rule 39) and proposals may begin. */
@@ -549,6 +551,7 @@ export class Node implements Backend {
 
   #commit(zxid: number): void {
     let applied = 0
+    let bytes = 0
     for (
       let head = this.#inFlight[0];
       head !== undefined && head.entry.last <= zxid;
@@ -562,6 +565,7 @@ export class Node implements Backend {
         if (this.#syncs.length > 0) this.#confirmSyncs()
       }
       applied += batch.count
+      bytes += entry.bytes.length
       this.#outstanding -= batch.count
       this.#outstandingBytes -= batch.size
     }
@@ -569,7 +573,7 @@ export class Node implements Backend {
     this.#confirmSyncs()
     this.#flushConnections()
     this.#resumeStalled()
-    this.checkpointer.applied(applied)
+    this.checkpointer.applied(applied, bytes)
     for (const notice of this.tree.notices.splice(0)) this.logger.warn(notice)
   }
 

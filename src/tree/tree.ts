@@ -168,7 +168,7 @@ export class Tree {
     if ((flags & wanted) === wanted) return
     if ((flags & NodeFlag.dirty) === 0) {
       this.#dirty.push(node)
-      this.#dirtyBytes += 128
+      this.#dirtyBytes += 128 + Math.max(store.dataLength(node), 0)
     }
     if ((flags & NodeFlag.stale) === 0) {
       this.#subtract(store.digest(node))
@@ -249,9 +249,9 @@ export class Tree {
     const store = this.store
     this.touch(node)
     if (this.#undo !== undefined) this.#rememberData(node)
+    this.#dirtyBytes += Math.max(length - Math.max(store.dataLength(node), 0), 0)
     if (length >= 0) store.setData(node, data, start, start + length)
     else store.clearData(node)
-    this.#dirtyBytes += Math.max(length, 0)
     store.setVersion(node, (store.version(node) + 1) | 0)
     store.setMzxid(node, zxid)
     store.setMtime(node, time)
