@@ -151,14 +151,34 @@ function create2(): Request {
   return { type: 'createSession', timeout: 5000 }
 }
 
-test('32 MiB of changes bring a checkpoint however few transactions they were', async () => {
+test('32 MiB of changed znodes bring a checkpoint however few transactions they were', async () => {
   const server = new Server(1_000_000)
-  await server.run(create2(), create('/a'))
   const big = 'x'.repeat(1 << 20)
-  for (let i = 0; i < 31; i++) await server.run(setData('/a', big))
+  await server.run(create2())
+  for (let i = 0; i < 31; i++) await server.run(create(`/n${i}`, big))
   await server.quiet()
   assert.equal(server.checkpointer.zxid, 0)
-  await server.run(setData('/a', big))
+  await server.run(create('/last', big))
+  await server.quiet()
+  assert.equal(server.checkpointer.zxid, server.tree.zxid)
+})
+
+test('one znode written again and again is only once what a checkpoint has to write', async () => {
+  const server = new Server(1_000_000)
+  const big = 'x'.repeat(1 << 20)
+  await server.run(create2(), create('/a'))
+  for (let i = 0; i < 40; i++) await server.run(setData('/a', big))
+  await server.quiet()
+  assert.equal(server.checkpointer.zxid, 0)
+})
+
+test('256 MiB of log bring a checkpoint: a start must not have more to replay', async () => {
+  const server = new Server(1_000_000)
+  await server.run(create2(), create('/a'))
+  server.checkpointer.applied(1, (256 << 20) - 1)
+  await server.quiet()
+  assert.equal(server.checkpointer.zxid, 0)
+  server.checkpointer.applied(1, 1)
   await server.quiet()
   assert.equal(server.checkpointer.zxid, server.tree.zxid)
 })
