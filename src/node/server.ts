@@ -92,7 +92,7 @@ export async function startServer(
         role: 'standalone',
         client: bound.map(describeAddress),
         zxid: formatZxid(tree.zxid),
-        znodes: tree.store.count,
+        znodes: node.inspector.inspect().znodes,
       },
       `ready to serve clients on ${bound.map(describeAddress).join(' and ')}${loopbackHint(config)}`,
     )
