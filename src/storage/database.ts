@@ -20,8 +20,6 @@ export type DbOptions = {
   readonly writeBufferSize: number
   readonly cacheSize: number
   readonly maxFileSize: number
-  /** Whether tables are compressed: worth it for what is kept, not for what is soon trimmed. */
-  readonly compression: boolean
 }
 
 /** An iterator hands out about this much at a time: LevelDB's own 16 KiB cost twice the time. */

@@ -31,14 +31,12 @@ const logDbOptions: DbOptions = {
   writeBufferSize: 16 << 20,
   cacheSize: 2 << 20,
   maxFileSize: 16 << 20,
-  compression: false,
 }
 // A checkpoint comes as one large batch now and then.
 const checkpointDbOptions: DbOptions = {
   writeBufferSize: 8 << 20,
   cacheSize: 4 << 20,
   maxFileSize: 8 << 20,
-  compression: true,
 }
 
 /**

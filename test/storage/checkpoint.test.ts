@@ -316,11 +316,7 @@ async function rest(reader: CheckpointReader): Promise<(readonly [Uint8Array, Ui
 }
 
 async function inDatabase(dir: string, work: (database: Database) => Promise<void>): Promise<void> {
-  const database = await Database.open(
-    dir,
-    { writeBufferSize: 4e6, cacheSize: 1e6, maxFileSize: 4e6, compression: true },
-    false,
-  )
+  const database = await Database.open(dir, { writeBufferSize: 4e6, cacheSize: 1e6, maxFileSize: 4e6 }, false)
   await work(database)
   await database.close()
 }

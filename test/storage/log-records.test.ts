@@ -15,7 +15,7 @@ import {
 import { openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
 import { entriesAfter, readAll } from '../support/log-conformance.ts'
 
-const dbOptions = { writeBufferSize: 4e6, cacheSize: 1e6, maxFileSize: 4e6, compression: false }
+const dbOptions = { writeBufferSize: 4e6, cacheSize: 1e6, maxFileSize: 4e6 }
 const [one, two, three, four] = entriesAfter(0, [1, 1, 1, 1])
 assert.ok(one !== undefined && two !== undefined && three !== undefined && four !== undefined)
 
