@@ -7,6 +7,7 @@ import { assert, InvariantError } from '../base/assert.ts'
 import { storageError, toStorageError } from './errors.ts'
 import { isThere } from './files.ts'
 import { probeKey } from './records.ts'
+import { verifyTables } from './tables.ts'
 import type { StorageError } from './types.ts'
 
 /** A LevelDB handle with bytes as keys and values, and the methods that `level` has on disk only. */
@@ -52,6 +53,7 @@ export class Database {
     if (!create && !(await isThere(join(dir, 'CURRENT')))) {
       throw storageError('corrupt', dir, 'there is no database in this directory, but there should be one')
     }
+    if (await isThere(dir)) await verifyTables(dir)
     return new Database(dir, options, await openLevel(dir, options, create))
   }
 

@@ -1,0 +1,256 @@
+// Checks LevelDB's table files (*.ldb) before LevelDB reads them. LevelDB verifies the checksums of their blocks only
+// where it is asked to, which its binding can not do, and ends the process at some kinds of damage. Format: LevelDB's
+// doc/table_format.md; a block is followed by its type and a masked CRC-32C over both.
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { storageError } from './errors.ts'
+
+const footerBytes = 48
+const magic = Buffer.from('57fb808b247547db', 'hex')
+const snappy = 1
+
+const logBlock = 32 << 10
+const pieceHeader = 7
+const fullPiece = 1
+const lastPiece = 4
+const editTag = {
+  comparator: 1,
+  logNumber: 2,
+  nextFile: 3,
+  lastSequence: 4,
+  compactPointer: 5,
+  deletedFile: 6,
+  newFile: 7,
+  previousLog: 9,
+} as const
+
+/** A reason why a table is not what was written. */
+class Damage extends Error {}
+
+/** Where a block is in its file; `size` does not count the trailer. */
+type Handle = { readonly offset: number; readonly size: number }
+
+/**
+ * Rejects with StorageError, naming the file, if a table that the database in `dir` consists of is damaged. Other tables
+ * there, which a crash may have left half written, do not count. Costs reading the tables once.
+ */
+export async function verifyTables(dir: string): Promise<void> {
+  const live = await liveTables(dir)
+  for (const name of await readdir(dir)) {
+    const number = /^(\d+)\.(ldb|sst)$/.exec(name)?.[1]
+    if (number === undefined || !live.has(Number(number))) continue
+    const path = join(dir, name)
+    try {
+      verifyTable(await readFile(path))
+    } catch (error) {
+      if (!(error instanceof Damage)) throw error
+      throw storageError('corrupt', path, `a table of the database is damaged: ${error.message}`, error)
+    }
+  }
+}
+
+/** Numbers of the tables that the manifest names. None if it can not be read: of that LevelDB tells when it opens. */
+async function liveTables(dir: string): Promise<Set<number>> {
+  const live = new Set<number>()
+  try {
+    const manifest = (await readFile(join(dir, 'CURRENT'), 'latin1')).trim()
+    for (const edit of logRecords(await readFile(join(dir, manifest)))) applyEdit(edit, live)
+  } catch (error) {
+    if (error instanceof Damage || (error instanceof Error && 'code' in error)) return new Set()
+    throw error
+  }
+  return live
+}
+
+/** The records of a file in LevelDB's log format: pieces in blocks of 32 KiB, each with checksum, length and type. */
+function* logRecords(file: Buffer): Generator<Buffer> {
+  let pieces: Buffer[] = []
+  for (let at = 0; at + pieceHeader <= file.length; ) {
+    const left = logBlock - (at % logBlock)
+    if (left < pieceHeader) {
+      at += left
+      continue
+    }
+    const length = file.readUInt16LE(at + 4)
+    const type = file[at + 6] as number
+    if (type === 0 && length === 0) return
+    pieces.push(file.subarray(at + pieceHeader, at + pieceHeader + length))
+    at += pieceHeader + length
+    if (type === fullPiece || type === lastPiece) {
+      yield Buffer.concat(pieces)
+      pieces = []
+    }
+  }
+}
+
+/** Takes in one change of the set of tables (LevelDB's VersionEdit). */
+function applyEdit(edit: Buffer, live: Set<number>): void {
+  const cursor = new Cursor(edit, 0)
+  const skipText = () => {
+    const length = cursor.varint()
+    cursor.pos += length
+  }
+  while (cursor.pos < edit.length) {
+    const tag = cursor.varint()
+    switch (tag) {
+      case editTag.comparator:
+        skipText()
+        break
+      case editTag.logNumber:
+      case editTag.nextFile:
+      case editTag.lastSequence:
+      case editTag.previousLog:
+        cursor.varint()
+        break
+      case editTag.compactPointer:
+        cursor.varint()
+        skipText()
+        break
+      case editTag.deletedFile:
+        cursor.varint()
+        live.delete(cursor.varint())
+        break
+      case editTag.newFile:
+        cursor.varint()
+        live.add(cursor.varint())
+        cursor.varint()
+        skipText()
+        skipText()
+        break
+      default:
+        throw new Damage(`the manifest has an unknown entry ${tag}`)
+    }
+  }
+}
+
+/** Checks every block of a table. Throws Damage. */
+function verifyTable(file: Buffer): void {
+  if (file.length < footerBytes || !file.subarray(file.length - magic.length).equals(magic))
+    throw new Damage('it has no end')
+  const footer = new Cursor(file, file.length - footerBytes)
+  const meta = footer.handle()
+  const index = footer.handle()
+  verifyBlock(file, meta)
+  for (const handle of handlesIn(content(file, meta))) verifyBlock(file, handle)
+  verifyBlock(file, index)
+  for (const handle of handlesIn(content(file, index))) verifyBlock(file, handle)
+}
+
+function verifyBlock(file: Buffer, { offset, size }: Handle): void {
+  const end = offset + size + 1
+  if (!(end + 4 <= file.length - footerBytes)) throw new Damage(`a block at ${offset} goes beyond the end`)
+  const stored = file.readUInt32LE(end)
+  const crc = crc32c(file, offset, end)
+  const masked = (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0
+  if (stored !== masked) throw new Damage(`the block at ${offset} does not match its checksum`)
+}
+
+/** A block's content, uncompressed; the block has been verified. */
+function content(file: Buffer, { offset, size }: Handle): Buffer {
+  const block = file.subarray(offset, offset + size)
+  return file[offset + size] === snappy ? uncompress(block) : block
+}
+
+/** The handles that the entries of an index block have as values. */
+function handlesIn(block: Buffer): Handle[] {
+  if (block.length < 4) throw new Damage('an index is too short')
+  const restarts = block.readUInt32LE(block.length - 4)
+  const end = block.length - 4 - 4 * restarts
+  const cursor = new Cursor(block, 0)
+  const handles: Handle[] = []
+  while (cursor.pos < end) {
+    cursor.varint()
+    const keyBytes = cursor.varint()
+    const valueBytes = cursor.varint()
+    cursor.pos += keyBytes
+    const value = cursor.pos
+    handles.push(cursor.handle())
+    cursor.pos = value + valueBytes
+  }
+  return handles
+}
+
+/** Reads LevelDB's variable-length integers. */
+class Cursor {
+  readonly #buf: Buffer
+  pos: number
+
+  constructor(buf: Buffer, pos: number) {
+    this.#buf = buf
+    this.pos = pos
+  }
+
+  varint(): number {
+    let value = 0
+    for (let scale = 1; scale < 2 ** 50; scale *= 128) {
+      const byte = this.#buf[this.pos++]
+      if (byte === undefined) break
+      value += (byte & 0x7f) * scale
+      if (byte < 0x80) return value
+    }
+    throw new Damage('a number in it can not be read')
+  }
+
+  handle(): Handle {
+    return { offset: this.varint(), size: this.varint() }
+  }
+}
+
+/** Undoes Snappy's raw block format. */
+function uncompress(block: Buffer): Buffer {
+  const cursor = new Cursor(block, 0)
+  const out = Buffer.alloc(cursor.varint())
+  let to = 0
+  let from = cursor.pos
+  const little = (bytes: number): number => {
+    if (from + bytes > block.length) throw new Damage('a compressed block ends early')
+    const value = bytes === 0 ? 0 : block.readUIntLE(from, bytes)
+    from += bytes
+    return value
+  }
+  while (from < block.length) {
+    const tag = little(1)
+    if ((tag & 3) === 0) {
+      const short = tag >> 2
+      const length = 1 + (short < 60 ? short : little(short - 59))
+      block.copy(out, to, from, from + length)
+      from += length
+      to += length
+      continue
+    }
+    const length = (tag & 3) === 1 ? 4 + ((tag >> 2) & 7) : 1 + (tag >> 2)
+    const distance = (tag & 3) === 1 ? (tag >> 5) * 256 + little(1) : little((tag & 3) === 2 ? 2 : 4)
+    if (distance === 0 || distance > to) throw new Damage('a compressed block refers to what is not there')
+    for (let i = 0; i < length; i++, to++) out[to] = out[to - distance] as number
+  }
+  return out
+}
+
+// Four tables take four bytes a step.
+const tables = (() => {
+  const first = new Int32Array(256)
+  for (let i = 0; i < 256; i++) {
+    let crc = i
+    for (let bit = 0; bit < 8; bit++) crc = (crc & 1) !== 0 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
+    first[i] = crc
+  }
+  const all = [first]
+  for (let t = 1; t < 4; t++) {
+    const before = all[t - 1] as Int32Array
+    all.push(before.map((crc) => (first[crc & 255] as number) ^ (crc >>> 8)))
+  }
+  return all as [Int32Array, Int32Array, Int32Array, Int32Array]
+})()
+
+/** CRC-32C (Castagnoli) of `buf[start, end)`. */
+function crc32c(buf: Buffer, start: number, end: number): number {
+  const [t0, t1, t2, t3] = tables
+  let crc = -1
+  let at = start
+  for (; at + 4 <= end; at += 4) {
+    crc ^= buf[at]! | (buf[at + 1]! << 8) | (buf[at + 2]! << 16) | (buf[at + 3]! << 24)
+    crc = t3[crc & 255]! ^ t2[(crc >>> 8) & 255]! ^ t1[(crc >>> 16) & 255]! ^ t0[crc >>> 24]!
+  }
+  for (; at < end; at++) crc = t0[(crc ^ buf[at]!) & 255]! ^ (crc >>> 8)
+  return ~crc >>> 0
+}
