@@ -4,7 +4,7 @@
 // own: consensus is zab/'s, the rules of operations are tree/'s.
 import { randomBytes } from 'node:crypto'
 import { answer, argumentBytes, fourLetterWord, type Word } from '../admin/words.ts'
-import { assert, assertNever } from '../base/assert.ts'
+import { assert } from '../base/assert.ts'
 import type { Logger } from '../base/log.ts'
 import { Op, Perm } from '../base/opcodes.ts'
 import { formatZxid } from '../base/zxid.ts'
@@ -156,7 +156,7 @@ export class Node implements Backend {
     this.expiry = new ExpiryQueue(config.tickTime)
     this.#applier = new Applier(tree)
     this.#batch = this.#newBatch()
-    this.#core = createCore(config.id, parts.quorum, parts.log.epochs, parts.log.lastZxid)
+    this.#core = this.#createCore()
     this.checkpointer = new Checkpointer({
       tree,
       log: parts.log,
@@ -191,9 +191,16 @@ export class Node implements Backend {
   }
 
   async #startCore(): Promise<void> {
+    this.#core = this.#createCore()
+    await this.#handle(step(this.#core, { type: 'start', now: this.#clock.now() }))
+  }
+
+  /** As if the log were trimmed to its end: there is no other server that could ask for an entry. */
+  #createCore(): Core {
     const { log, quorum } = this.#parts
-    this.#core = createCore(this.config.id, quorum, log.epochs, log.lastZxid)
-    await this.#handle(step(this.#core, { type: 'start' }))
+    const { epochs, lastZxid } = log
+    const applied = this.tree.zxid
+    return createCore({ id: this.config.id, quorum, epochs, trimmedTo: lastZxid, lasts: [], applied })
   }
 
   /** Effects that need the disk, outside the hot path: epochs, and the initial history. */
@@ -207,15 +214,11 @@ export class Node implements Backend {
         case 'commit':
           await this.#replay(effect.zxid)
           break
-        case 'established':
-          this.#established(effect.epoch)
-          break
-        case 'append':
-        case 'stepDown':
-          assert(false, `effect ${effect.type} before broadcast`)
+        case 'roleChanged':
+          if (effect.role === 'leading' && effect.phase === 'broadcast') this.#established(effect.epoch)
           break
         default:
-          assertNever(effect)
+          assert(false, `effect ${effect.type} before broadcast`)
       }
     }
   }
@@ -484,7 +487,7 @@ export class Node implements Backend {
     const bytes = batch.encode()
     const event: Event = { type: 'propose', count: batch.count, bytes }
     for (const effect of step(this.#core, event)) {
-      if (effect.type === 'stepDown') {
+      if (effect.type === 'roleChanged') {
         this.#stepDown(effect.reason)
         return
       }
