@@ -8,6 +8,9 @@ import type { Schedule } from './schedule.ts'
 /** The state after `zxid`: the first `count` entries ever committed. */
 export type Checkpoint = { readonly zxid: number; readonly count: number }
 
+/** Upper bound of any write, so that the recovery at the end of a run is bounded. */
+const longestMs = 3000
+
 type LogChange =
   | { readonly type: 'append'; readonly entry: Entry }
   | { readonly type: 'truncate'; readonly zxid: number }
@@ -164,7 +167,7 @@ export class Disk {
   }
 
   #duration(): number {
-    return this.#prng.between(0.1, 0.2 + this.#syncMs) * this.slowness
+    return Math.min(this.#prng.between(0.1, 0.2 + this.#syncMs) * this.slowness, longestMs)
   }
 
   #indexAfter(zxid: number): number {

@@ -170,7 +170,8 @@ export class Nemesis {
   #diverge(server: Server): void {
     const { servers, profile } = this.#parts
     const others = servers.filter((one) => one !== server)
-    if (others.some((one) => one.core?.needsSnapshot) || !server.running || server.core?.installing) return
+    if (others.some((one) => one.core?.needsSnapshot)) return
+    if (!server.running || server.paused || server.core?.installing) return
     if (!profile.quorum.contains((id) => id !== server.id)) return
     server.event({ type: 'diverged', reason: 'the simulator says so' })
   }

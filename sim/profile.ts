@@ -42,7 +42,7 @@ export function drawProfile(prng: Prng): Profile {
       initLimit: prng.pick([5, 10, 10]),
       syncLimit: prng.pick([3, 5, 5]),
       finalizeWaitMs: 20,
-      windowBytes: prng.pick([40, 200, 1000, 100_000]),
+      windowBytes: prng.pick([150, 400, 1000, 100_000]),
       cacheBytes: prng.pick([50, 200, 1000, 100_000]),
     },
     faultEveryMs: prng.pick([60, 150, 300, 600, 1500]),

@@ -95,7 +95,7 @@ class World {
     this.#proposing = false
     this.nemesis.heal()
     const from = this.schedule.now
-    const limit = from + recoveryTicks * this.profile.settings.tickMs
+    const limit = from + recoveryTicks * this.profile.settings.tickMs + this.#backlogMs()
     const wait = (what: string, done: () => boolean) => {
       while (!done()) {
         this.schedule.runNext()
@@ -109,7 +109,12 @@ class World {
     wait('nobody leads', () => leads() !== undefined)
     wait('not everybody serves', () => leads() !== undefined && this.servers.every((one) => one.serves))
     const before = this.checker.sequence.length
-    leads()?.propose(1)
+    const proposeLast = () => {
+      // It may be lost, if just now the epoch's counter is used up.
+      if (this.checker.sequence.length === before) leads()?.propose(1)
+      this.schedule.after(500, proposeLast)
+    }
+    proposeLast()
     wait('not everybody has delivered the same', () => {
       const { length } = this.checker.sequence
       return length > before && this.servers.every((one) => one.serves && one.count === length)
@@ -129,6 +134,14 @@ class World {
       recoveryMs,
       failure,
     }
+  }
+
+  /** What it takes to send a whole history through a small window over a slow network to a slow disk. */
+  #backlogMs(): number {
+    const { settings, delayMs, syncMs } = this.profile
+    const entries = Math.max(...this.servers.map(({ disk }) => disk.entries.length))
+    const roundTrips = entries / Math.max(1, settings.windowBytes / 60)
+    return roundTrips * (2 * delayMs + 2 * syncMs + 1)
   }
 
   #states(): string {

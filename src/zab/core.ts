@@ -23,7 +23,14 @@ import type { LearnerMessage, Message, Status } from './messages.ts'
 import type { Quorum } from './quorum.ts'
 import { atRest, type Core, createLooking, forget, type Leading, leave, peerOf, send } from './state.ts'
 import { announce, silent } from './status.ts'
-import { onAckNewLeader, onEntriesRead, onFound, onInstalled, onOwnAdoption } from './sync.ts'
+import {
+  onAckNewLeader,
+  onEntriesRead,
+  onFound,
+  onInstalled,
+  onOwnAdoption,
+  synchronizeWaiting,
+} from './sync.ts'
 import { defaultSettings, type Epochs, type Settings } from './types.ts'
 
 export { zxidAfter } from './broadcast.ts'
@@ -293,6 +300,8 @@ function onDurable(core: Core, zxid: number): void {
   assert(zxid <= endOf(history), `durable up to ${zxid}, beyond the history's end ${endOf(history)}`)
   if (zxid <= history.durable) return
   history.durable = zxid
-  if (role.type === 'leading') onOwnDurable(core, role)
-  else if (role.type === 'following') onFollowerDurable(core, role)
+  if (role.type === 'leading') {
+    onOwnDurable(core, role)
+    synchronizeWaiting(core, role)
+  } else if (role.type === 'following') onFollowerDurable(core, role)
 }

@@ -92,7 +92,7 @@ export function startStream(core: Core, role: Leading, learner: Learner, after: 
 
 /** Sends what the window allows; newLeader after the last entry. */
 export function pump(core: Core, role: Leading, learner: Learner): void {
-  if (learner.state !== 'streaming') return
+  if (learner.state !== 'streaming' || core.role !== role) return
   const { history, settings } = core
   const end = endOf(history)
   while (learner.sent < end && learner.reading === undefined) {

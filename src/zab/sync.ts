@@ -23,8 +23,17 @@ export function synchronize(core: Core, role: Leading, learner: Learner): void {
     return
   }
   // Its log may be one of the quorum that makes an entry durable; a snapshot must not take it back below that. So it
-  // waits for one that has everything committed.
-  if (role.phase === 'broadcast') startSnapshot(core, learner, role.committed)
+  // waits until this server has applied everything committed that the learner may have.
+  if (role.phase !== 'broadcast') return
+  const atLeast = Math.max(Math.min(role.committed, learner.last), core.history.trimmedTo)
+  if (core.committed >= atLeast) startSnapshot(core, learner, atLeast)
+}
+
+/** Learners whose snapshot had to wait. */
+export function synchronizeWaiting(core: Core, role: Leading): void {
+  if (core.role !== role) return
+  for (const learner of role.learners)
+    if (learner.state === 'ready' && learner.needsSnapshot) synchronize(core, role, learner)
 }
 
 /** The answer to a find. */
@@ -89,10 +98,8 @@ function establish(core: Core, role: Leading): void {
   role.committed = endOf(core.history)
   commitUpTo(core, role.committed)
   reportRole(core, 'leading', 'broadcast', core.id, role.epoch, 'a quorum has the history')
-  for (const learner of learners) {
-    if (learner.synced) activate(core, role, learner)
-    else if (learner.state === 'ready') synchronize(core, role, learner)
-  }
+  for (const learner of learners) if (learner.synced) activate(core, role, learner)
+  synchronizeWaiting(core, role)
 }
 
 /** A later one hears of every commit since, too: what it is told is the newest commit point. */
