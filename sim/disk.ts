@@ -31,12 +31,14 @@ export class Disk {
   trimmedTo = 0
   /** Durable entries above trimmedTo. */
   entries: Entry[] = []
-  /** Factor on every duration. */
-  slowness = 1
+  /** Factors on every duration. */
+  logSlowness = 1
+  epochSlowness = 1
 
   readonly #schedule: Schedule
   readonly #prng: Prng
   readonly #syncMs: number
+  readonly #epochMs: number
   readonly #watcher: DiskWatcher
   #changes: LogChange[] = []
   #epochsPending: Epochs | undefined
@@ -45,10 +47,11 @@ export class Disk {
   #life = 0
   #report: (event: Event) => void = () => undefined
 
-  constructor(schedule: Schedule, prng: Prng, syncMs: number, watcher: DiskWatcher) {
+  constructor(schedule: Schedule, prng: Prng, syncMs: number, epochMs: number, watcher: DiskWatcher) {
     this.#schedule = schedule
     this.#prng = prng
     this.#syncMs = syncMs
+    this.#epochMs = epochMs
     this.#watcher = watcher
   }
 
@@ -87,7 +90,7 @@ export class Disk {
   saveEpochs(epochs: Epochs): void {
     const life = this.#life
     this.#epochsPending = epochs
-    this.#schedule.after(this.#duration(), () => {
+    this.#schedule.after(this.#duration(this.#epochMs, this.epochSlowness), () => {
       if (life !== this.#life) return
       this.#saved(epochs)
       this.#report({ type: 'epochsSaved', epochs })
@@ -126,7 +129,7 @@ export class Disk {
     const life = this.#life
     let count = 1
     if (head.type === 'append') while (this.#changes[count]?.type === 'append') count++
-    this.#schedule.after(this.#duration(), () => {
+    this.#schedule.after(this.#duration(this.#syncMs, this.logSlowness), () => {
       if (life !== this.#life) return
       const done = this.#changes.splice(0, count)
       for (const change of done) this.#apply(change)
@@ -166,8 +169,8 @@ export class Disk {
     this.#epochsPending = undefined
   }
 
-  #duration(): number {
-    return Math.min(this.#prng.between(0.1, 0.2 + this.#syncMs) * this.slowness, longestMs)
+  #duration(usualMs: number, slowness: number): number {
+    return Math.min(this.#prng.between(0.1, 0.2 + usualMs) * slowness, longestMs)
   }
 
   #indexAfter(zxid: number): number {

@@ -66,11 +66,6 @@ export const mutations: readonly Mutation[] = [
     ],
   },
   {
-    name: 'adopt while truncating',
-    standsFor: '1154: the tail is gone before the epoch is adopted',
-    changes: [{ file: 'src/zab/follow', find: 'core.truncating || ', replace: '' }],
-  },
-  {
     name: 'forget the accepted epoch',
     standsFor: 'a promise is on disk before it is given (f.p)',
     changes: [
@@ -106,6 +101,8 @@ export const mutations: readonly Mutation[] = [
         find: "(accepted === role.epoch && role.phase === 'discovery')",
         replace: 'false',
       },
+      // A leader that loses its quorum steps down at once, which alone makes this impossible: both guards must fail.
+      { file: 'src/zab/heartbeat', find: 'if (!core.quorum.contains(supports))', replace: 'if (false)' },
     ],
   },
   {
@@ -124,8 +121,8 @@ export const mutations: readonly Mutation[] = [
       },
       {
         file: 'src/zab/follow',
-        find: '    adopt(core, role);\n}\n/** The leader',
-        replace: '    adopt(core, role); later(core, role);\n}\n/** The leader',
+        find: 'export function adopt(core, role) {',
+        replace: 'export function adopt(core, role) { if (role.adopting) later(core, role);',
       },
       {
         file: 'src/zab/follow',
@@ -278,11 +275,6 @@ export const mutations: readonly Mutation[] = [
     changes: [{ file: 'src/zab/progress', find: 'if (mine === undefined)', replace: 'if (mine !== theirs)' }],
   },
   {
-    name: 'cut at the largest zxid below',
-    standsFor: '1156: truncate only to an entry that both have',
-    changes: [{ file: 'src/zab/progress', find: 'else if (mine === theirs)', replace: 'else if (true)' }],
-  },
-  {
     name: 'deliver before durable',
     standsFor: 'a checkpoint is never ahead of the log',
     changes: [{ file: 'src/zab/state', find: 'Math.min(zxid, core.history.durable)', replace: 'zxid' }],
@@ -310,23 +302,6 @@ export const mutations: readonly Mutation[] = [
     standsFor: 'a leader that is cut off must not confirm',
     changes: [
       { file: 'src/zab/heartbeat', find: 'if (!core.quorum.contains(answered))', replace: 'if (false)' },
-    ],
-  },
-  {
-    name: 'confirm by unsynced learners',
-    standsFor: 'only who adopted the epoch has promised no later one',
-    changes: [{ file: 'src/zab/heartbeat', find: 'one.synced && one.pong', replace: 'one.pong' }],
-  },
-  {
-    name: 'votes for the unreachable',
-    standsFor: 'a leader that nobody can reach (liveness)',
-    changes: [
-      {
-        file: 'src/zab/status',
-        find: 'core.quorum.contains((id) => id === core.id || peerOf(core, id) !== undefined)',
-        replace: 'true',
-      },
-      { file: 'src/zab/heartbeat', find: 'if (!core.quorum.contains(supports))', replace: 'if (false)' },
     ],
   },
 ]

@@ -33,7 +33,8 @@ export class Nemesis {
     this.#unblockAll()
     for (const server of servers) {
       server.fragile = false
-      server.disk.slowness = 1
+      server.disk.logSlowness = 1
+      server.disk.epochSlowness = 1
       server.clockRate = 1
       server.resume()
       if (!server.running) server.boot()
@@ -44,6 +45,36 @@ export class Nemesis {
   /** A server died by itself, within a step. */
   crashed(server: Server): void {
     this.#restart(server, this.#downtime())
+  }
+
+  /** A role or phase has begun: some faults are for just this moment, or the next few. */
+  changed(server: Server): void {
+    const { prng, profile, schedule, servers, network } = this.#parts
+    if (!this.#active || !prng.chance(profile.faultAtChange)) return
+    const target = prng.chance(0.5) ? server : prng.pick(servers)
+    schedule.after(prng.between(0, 2 * (profile.delayMs + profile.syncMs)), () => {
+      if (!this.#active) return
+      const draw = prng.next()
+      if (draw < 0.5) this.#restart(target, this.#downtime())
+      else if (draw < 0.8) network.disconnect(server.id, prng.pick(servers).id)
+      else this.#isolate(target, prng.between(1, profile.faultMs))
+    })
+  }
+
+  #isolate({ id }: Server, lastsMs: number): void {
+    const { servers, network, schedule } = this.#parts
+    this.#trace(`${id} is cut off`)
+    for (const other of servers) {
+      if (other.id === id) continue
+      network.block(id, other.id)
+      network.block(other.id, id)
+    }
+    schedule.after(lastsMs, () => {
+      for (const other of servers) {
+        network.unblock(id, other.id)
+        network.unblock(other.id, id)
+      }
+    })
   }
 
   #plan(): void {
@@ -73,8 +104,8 @@ export class Nemesis {
   }
 
   #downtime(): number {
-    const { prng } = this.#parts
-    return prng.chance(0.5) ? prng.between(1, 50) : prng.between(50, 3000)
+    const { prng, profile } = this.#parts
+    return prng.chance(0.5) ? prng.between(1, 50) : prng.between(1, profile.faultMs)
   }
 
   /** Kills a server and starts it again later. */
@@ -91,7 +122,7 @@ export class Nemesis {
   }
 
   #partition(): void {
-    const { prng, servers, schedule } = this.#parts
+    const { prng, servers, schedule, profile } = this.#parts
     if (prng.chance(0.5)) this.#unblockAll()
     const ids = prng.shuffle(servers.map(({ id }) => id))
     const kind = prng.pick(['halves', 'one', 'mute', 'deaf', 'link', 'lane', 'bridge', 'random'])
@@ -121,7 +152,7 @@ export class Nemesis {
     }
     for (const from of ids)
       for (const to of ids) if (from !== to && blocks(from, to)) this.#parts.network.block(from, to)
-    if (prng.chance(0.7)) schedule.after(prng.between(20, 3000), () => this.#unblockAll())
+    if (prng.chance(0.7)) schedule.after(prng.between(20, profile.faultMs), () => this.#unblockAll())
   }
 
   #unblockAll(): void {
@@ -130,19 +161,21 @@ export class Nemesis {
   }
 
   #slowDisk(server: Server): void {
-    const { prng, schedule } = this.#parts
+    const { prng, schedule, profile } = this.#parts
     const { disk } = server
-    disk.slowness = prng.pick([5, 50, 500])
-    this.#trace(`disk of ${server.id} is ${disk.slowness} times slower`)
-    schedule.after(prng.between(50, 2000), () => {
-      disk.slowness = 1
+    if (prng.chance(0.7)) disk.logSlowness = prng.pick([5, 50, 500])
+    if (prng.chance(0.4)) disk.epochSlowness = prng.pick([5, 50, 500])
+    this.#trace(`disk of ${server.id} is ${disk.logSlowness} and ${disk.epochSlowness} times slower`)
+    schedule.after(prng.between(20, profile.faultMs), () => {
+      disk.logSlowness = 1
+      disk.epochSlowness = 1
     })
   }
 
   #pause(server: Server): void {
-    const { prng, schedule, servers, network } = this.#parts
+    const { prng, schedule, servers, network, profile } = this.#parts
     if (!server.running || server.paused) return
-    const pausedMs = prng.chance(0.5) ? prng.between(1, 100) : prng.between(100, 3000)
+    const pausedMs = prng.chance(0.5) ? prng.between(1, 100) : prng.between(1, profile.faultMs)
     server.pause()
     schedule.after(pausedMs, () => server.resume())
     if (pausedMs < keepaliveMs) return

@@ -45,6 +45,7 @@ export class Network {
   readonly #schedule: Schedule
   readonly #prng: Prng
   readonly #delayMs: number
+  readonly #dialMs: number
   readonly #connections = new Map<string, Connection>()
   readonly #blocked = new Map<string, number>()
   readonly #endpoints: Endpoint[] = []
@@ -52,10 +53,11 @@ export class Network {
   /** Messages delivered. */
   delivered = 0
 
-  constructor(schedule: Schedule, prng: Prng, delayMs: number) {
+  constructor(schedule: Schedule, prng: Prng, delayMs: number, dialMs: number) {
     this.#schedule = schedule
     this.#prng = prng
     this.#delayMs = delayMs
+    this.#dialMs = dialMs
   }
 
   /** Adds a server; from now on it and the others try to connect whenever they can. */
@@ -111,7 +113,7 @@ export class Network {
   }
 
   #dial(a: Endpoint, b: Endpoint): void {
-    this.#schedule.after(this.#prng.between(1, 60), () => {
+    this.#schedule.after(this.#prng.between(0.5, this.#dialMs), () => {
       const key = keyOf(a.id, b.id)
       const free = !this.isBlocked(a.id, b.id) && !this.isBlocked(b.id, a.id)
       if (free && a.running && b.running && !this.#connections.has(key)) this.#connect(key, a, b)

@@ -64,7 +64,7 @@ class World {
     this.profile = drawProfile(this.prng)
     const { schedule, prng, profile } = this
     trace?.(`profile ${JSON.stringify(profile)}`)
-    this.network = new Network(schedule, prng, profile.delayMs)
+    this.network = new Network(schedule, prng, profile.delayMs, profile.dialMs)
     this.checker = new Checker(profile.quorum)
     const { network, checker } = this
     const onStep = () => {
@@ -72,9 +72,9 @@ class World {
       this.checker.afterStep()
     }
     const onCrash = (server: Server) => this.nemesis.crashed(server)
-    this.servers = [...profile.voters, ...profile.observers].map(
-      (id) => new Server({ id, profile, schedule, prng, network, checker, onStep, onCrash, trace }),
-    )
+    const onChange = (server: Server) => this.nemesis.changed(server)
+    const common = { profile, schedule, prng, network, checker, onStep, onCrash, onChange, trace }
+    this.servers = [...profile.voters, ...profile.observers].map((id) => new Server({ ...common, id }))
     this.nemesis = new Nemesis({ servers: this.servers, network, schedule, prng, profile, trace })
     for (const server of this.servers) {
       network.add(server)
@@ -163,7 +163,7 @@ class World {
         const huge = prng.chance(profile.hugeProposals)
         const leader = prng.pick(leaders)
         leader.propose(huge ? prng.int(2 ** 29, 2 ** 31) : prng.int(1, 3))
-        if (prng.chance(0.1)) leader.confirm()
+        if (prng.chance(0.3)) prng.pick(leaders).confirm()
       }
       this.#propose()
     })

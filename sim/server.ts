@@ -20,6 +20,8 @@ export type ServerParts = {
   readonly checker: Checker
   /** Called with every step. */
   readonly onStep: () => void
+  /** A role or phase has begun. */
+  readonly onChange: (server: Server) => void
   /** The process has died between two effects. */
   readonly onCrash: (server: Server) => void
   readonly trace: ((line: string) => void) | undefined
@@ -51,7 +53,7 @@ export class Server implements Endpoint, Subject {
     this.#parts = parts
     this.id = parts.id
     const { schedule, prng, profile, checker, id } = parts
-    this.disk = new Disk(schedule, prng, profile.syncMs, {
+    this.disk = new Disk(schedule, prng, profile.syncMs, profile.epochMs, {
       appended: (entry) => checker.appended(id, entry),
       shrunk: () => checker.shrunk(),
       epochsSaved: (before, after) => checker.epochsSaved(id, before, after),
@@ -244,6 +246,7 @@ export class Server implements Endpoint, Subject {
         break
       case 'roleChanged':
         if (effect.role === 'leading' && effect.phase === 'broadcast') checker.established(this, effect.epoch)
+        this.#parts.onChange(this)
         break
       case 'dropPeer':
         network.disconnect(this.id, effect.peer)

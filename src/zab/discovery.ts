@@ -1,7 +1,7 @@
 // Discovery, the leader's side: a quorum comes, the leader picks an epoch above all that were promised, a quorum
 // promises it and shows that its history is not ahead of the leader's. Phase 1 of ZAB.
 import { assert } from '../base/assert.ts'
-import { maxEpoch } from '../base/zxid.ts'
+import { formatZxid, maxEpoch } from '../base/zxid.ts'
 import { endOf } from './history.ts'
 import type { AckEpoch, FollowerInfo } from './messages.ts'
 import { createLearner, type Learner } from './progress.ts'
@@ -102,7 +102,9 @@ export function onAckEpoch(core: Core, role: Leading, learner: Learner, ack: Ack
   }
   if (!learner.voter || ack.current === -1) return
   if (isAhead(core, ack)) {
-    leave(core, `server ${learner.id} is ahead: epoch ${ack.current}, zxid ${ack.last}`)
+    // One that is ahead but could not be elected is not counted, and otherwise no hindrance.
+    if (ack.needsSnapshot) return
+    leave(core, `server ${learner.id} is ahead: epoch ${ack.current}, zxid ${formatZxid(ack.last)}`)
     return
   }
   role.promises.add(learner.id)
