@@ -93,6 +93,7 @@ export class Server implements Endpoint, Subject {
       lasts: entries.map(({ last }) => last),
       applied: checkpoint.zxid,
       settings: profile.settings,
+      firstSession: this.#life * 1e6,
     })
     this.#trace('boots')
     const life = this.#life

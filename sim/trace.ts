@@ -20,9 +20,14 @@ function describeFields(item: object): string {
   const parts: string[] = []
   for (const [key, value] of Object.entries(item)) {
     if (key === 'type') parts.unshift(String(value))
-    else if (value !== undefined && key !== 'session') parts.push(`${key}=${describeValue(key, value)}`)
+    else if (isTelling(key, value)) parts.push(`${key}=${describeValue(key, value)}`)
   }
   return parts.join(' ')
+}
+
+/** What says nothing is left out, to keep lines short: unknown, no, and the sessions. */
+function isTelling(key: string, value: unknown): boolean {
+  return value !== undefined && value !== -1 && value !== false && key !== 'session'
 }
 
 function describeValue(key: string, value: unknown): string {

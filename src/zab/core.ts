@@ -50,6 +50,11 @@ export type CoreOptions = {
   /** Of the checkpoint that the state was loaded from: what is applied already. */
   readonly applied: number
   readonly settings?: Settings
+  /**
+   * Sessions with leaders are numbered from here. Should be above all that an earlier life of this server had (a clock's
+   * milliseconds will do), so that an answer to that life is not taken for one to this.
+   */
+  readonly firstSession?: number
 }
 
 /** A server's core as it comes up with what its disk holds. Throws InvariantError if that contradicts itself. */
@@ -83,7 +88,7 @@ export function createCore(options: CoreOptions): Core {
     abstaining: false,
     peers: [],
     announced: silent,
-    sessions: 0,
+    sessions: options.firstSession ?? 0,
     reads: 0,
     role: createLooking(),
     effects: [],
@@ -183,6 +188,8 @@ function onFact(core: Core, event: Fact): void {
 /** Ends every step: a leader without its quorum is none, a looking server decides, and the peers hear of any change. */
 function settle(core: Core): void {
   if (core.role.type === 'leading') checkSupport(core, core.role)
+  // Also if it decides anew at once: whoever followed must hear that this role is over.
+  if (core.role.type === 'looking') announce(core)
   while (core.role.type === 'looking' && core.started && atRest(core)) {
     const leader = decide(core, core.role)
     if (leader === undefined) break

@@ -2,7 +2,7 @@
 // newest status is the truth about it, and nothing is ever sent again on the same connection.
 //
 // Everything between a leader and a learner carries the learner's `session`, a number that the learner draws anew each
-// time it begins to follow: what was said in an earlier relation over the same connection is recognized and ignored.
+// time it begins to follow: what was said in an earlier relation is recognized and ignored.
 import type { Entry } from './types.ts'
 
 /** A server's place in the election; sent on connecting and at every change. Observers send it, too. */

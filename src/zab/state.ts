@@ -157,8 +157,14 @@ export function createLooking(): Looking {
 export function leave(core: Core, reason: string): void {
   if (core.role.type === 'looking') return
   if (core.role.type === 'following' && core.installing) emit(core, { type: 'abortSnapshot' })
+  if (core.role.type === 'leading') forgetFollowers(core)
   core.role = createLooking()
   reportRole(core, 'looking', 'election', undefined, -1, reason)
+}
+
+/** Who follows this server will not when it hears that it looks; until they say what they do then, they do not count. */
+function forgetFollowers(core: Core): void {
+  for (const peer of core.peers) if (peer.status?.leader === core.id) peer.status = undefined
 }
 
 export function reportRole(
