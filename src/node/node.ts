@@ -23,7 +23,7 @@ import { Batch, BatchOption } from '../tree/batch.ts'
 import type { Tree } from '../tree/tree.ts'
 import { type Core, createCore, type Effect, type Event, step, zxidAfter } from '../zab/core.ts'
 import type { Quorum } from '../zab/quorum.ts'
-import type { Entry } from '../zab/types.ts'
+import { defaultSettings, type Entry } from '../zab/types.ts'
 import { Checkpointer } from './checkpointer.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { Inspector } from './inspect.ts'
@@ -166,6 +166,7 @@ export class Node implements Backend {
       snapCount: config.snapCount,
       random: parts.random,
       onDone: (ms) => this.stats.checkpointTime.record(ms),
+      onTrim: (zxid) => step(this.#core, { type: 'trimmed', zxid }),
       onFatal: (error) => this.#fail(error),
     })
     this.#reaper = new Reaper({
@@ -199,8 +200,11 @@ export class Node implements Backend {
   #createCore(): Core {
     const { log, quorum } = this.#parts
     const { epochs, lastZxid } = log
+    const { id, tickTime: tickMs, initLimit, syncLimit } = this.config
+    // Entries are kept in memory for other servers only.
+    const settings = { ...defaultSettings, tickMs, initLimit, syncLimit, cacheBytes: 0 }
     const applied = this.tree.zxid
-    return createCore({ id: this.config.id, quorum, epochs, trimmedTo: lastZxid, lasts: [], applied })
+    return createCore({ id, quorum, epochs, trimmedTo: lastZxid, lasts: [], applied, settings })
   }
 
   /** Effects that need the disk, outside the hot path: epochs, and the initial history. */
