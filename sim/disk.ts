@@ -10,6 +10,8 @@ export type Checkpoint = { readonly zxid: number; readonly count: number }
 
 /** Upper bound of any write, so that the recovery at the end of a run is bounded. */
 const longestMs = 3000
+/** Some disks are slow all their life, perhaps in one respect only. */
+const ownFactors = [1, 1, 1, 1, 3, 20]
 
 type LogChange =
   | { readonly type: 'append'; readonly entry: Entry }
@@ -31,7 +33,7 @@ export class Disk {
   trimmedTo = 0
   /** Durable entries above trimmedTo. */
   entries: Entry[] = []
-  /** Factors on every duration. */
+  /** Factors on every duration, while a fault lasts. */
   logSlowness = 1
   epochSlowness = 1
 
@@ -47,12 +49,18 @@ export class Disk {
   #life = 0
   #report: (event: Event) => void = () => undefined
 
+  /** This disk's own. */
+  #logFactor: number
+  #epochFactor: number
+
   constructor(schedule: Schedule, prng: Prng, syncMs: number, epochMs: number, watcher: DiskWatcher) {
     this.#schedule = schedule
     this.#prng = prng
     this.#syncMs = syncMs
     this.#epochMs = epochMs
     this.#watcher = watcher
+    this.#logFactor = prng.pick(ownFactors)
+    this.#epochFactor = prng.pick(ownFactors)
   }
 
   get end(): number {
@@ -69,6 +77,14 @@ export class Disk {
   /** Durable entries above `zxid`. */
   after(zxid: number): Entry[] {
     return this.entries.slice(this.#indexAfter(zxid))
+  }
+
+  /** From now on as fast as any. */
+  heal(): void {
+    this.logSlowness = 1
+    this.epochSlowness = 1
+    this.#logFactor = 1
+    this.#epochFactor = 1
   }
 
   start(report: (event: Event) => void): void {
@@ -90,7 +106,7 @@ export class Disk {
   saveEpochs(epochs: Epochs): void {
     const life = this.#life
     this.#epochsPending = epochs
-    this.#schedule.after(this.#duration(this.#epochMs, this.epochSlowness), () => {
+    this.#schedule.after(this.#duration(this.#epochMs * this.#epochFactor, this.epochSlowness), () => {
       if (life !== this.#life) return
       this.#saved(epochs)
       this.#report({ type: 'epochsSaved', epochs })
@@ -129,7 +145,7 @@ export class Disk {
     const life = this.#life
     let count = 1
     if (head.type === 'append') while (this.#changes[count]?.type === 'append') count++
-    this.#schedule.after(this.#duration(this.#syncMs, this.logSlowness), () => {
+    this.#schedule.after(this.#duration(this.#syncMs * this.#logFactor, this.logSlowness), () => {
       if (life !== this.#life) return
       const done = this.#changes.splice(0, count)
       for (const change of done) this.#apply(change)

@@ -27,8 +27,19 @@ export const mutations: readonly Mutation[] = [
     changes: [
       {
         file: 'src/zab/broadcast',
-        find: 'return core.history.durable;',
+        find: 'return role.adopted ? core.history.durable : -1;',
         replace: 'return endOf(core.history);',
+      },
+    ],
+  },
+  {
+    name: 'leader counts itself before it adopted',
+    standsFor: "the leader's own current epoch is durable before its log counts",
+    changes: [
+      {
+        file: 'src/zab/broadcast',
+        find: 'return role.adopted ? core.history.durable : -1;',
+        replace: 'return core.history.durable;',
       },
     ],
   },
@@ -85,24 +96,6 @@ export const mutations: readonly Mutation[] = [
         find: 'saveEpochs(core, { accepted: role.epoch, current: core.epochs.current });',
         replace: 'onOwnPromise(core, role);',
       },
-    ],
-  },
-  {
-    name: 'a promise counts twice',
-    standsFor: 'ACKEPOCH of an epoch promised before does not count',
-    changes: [
-      {
-        file: 'src/zab/follow',
-        find: 'ackEpoch(core, role, -1)',
-        replace: 'ackEpoch(core, role, current)',
-      },
-      {
-        file: 'src/zab/discovery',
-        find: "(accepted === role.epoch && role.phase === 'discovery')",
-        replace: 'false',
-      },
-      // A leader that loses its quorum steps down at once, which alone makes this impossible: both guards must fail.
-      { file: 'src/zab/heartbeat', find: 'if (!core.quorum.contains(supports))', replace: 'if (false)' },
     ],
   },
   {

@@ -33,8 +33,7 @@ export class Nemesis {
     this.#unblockAll()
     for (const server of servers) {
       server.fragile = false
-      server.disk.logSlowness = 1
-      server.disk.epochSlowness = 1
+      server.disk.heal()
       server.clockRate = 1
       server.resume()
       if (!server.running) server.boot()

@@ -141,7 +141,7 @@ class World {
     const { settings, delayMs, syncMs } = this.profile
     const entries = Math.max(...this.servers.map(({ disk }) => disk.entries.length))
     const roundTrips = entries / Math.max(1, settings.windowBytes / 60)
-    return roundTrips * (2 * delayMs + 2 * syncMs + 1)
+    return roundTrips * (2 * delayMs + 20 * syncMs + 1)
   }
 
   #states(): string {

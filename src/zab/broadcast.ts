@@ -53,7 +53,9 @@ export function onOwnDurable(core: Core, role: Leading): void {
 export function advanceCommit(core: Core, role: Leading): void {
   const { learners, committed } = role
   const reached = core.quorum.reached((id) => {
-    if (id === core.id) return core.history.durable
+    // As with a learner: an entry on a disk counts if a later election can not overlook it there, and that takes the
+    // current epoch on that disk, too.
+    if (id === core.id) return role.adopted ? core.history.durable : -1
     const learner = learners.find((one) => one.id === id)
     return learner?.synced ? learner.acked : -1
   })

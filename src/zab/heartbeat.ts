@@ -31,19 +31,26 @@ function ping(core: Core, role: Leading): void {
   for (const { id, session } of role.learners) send(core, id, { type: 'ping', session, seq: role.pingSeq })
 }
 
-/**
- * A leader without a quorum steps down at once. In discovery also those count that vote for it and are about to come;
- * once established only those whose acks count.
- */
+/** A leader without a quorum steps down at once. Once established only those count whose acks do. */
 export function checkSupport(core: Core, role: Leading): void {
   const supports = (id: number) => {
     if (id === core.id) return true
     const learner = role.learners.find((one) => one.id === id)
     if (role.phase === 'broadcast') return learner?.synced === true
-    if (learner !== undefined) return true
-    return role.phase === 'discovery' && peerOf(core, id)?.status?.leader === core.id
+    return learner !== undefined || (role.phase === 'discovery' && mayCome(core, id))
   }
   if (!core.quorum.contains(supports)) leave(core, 'no quorum follows any more')
+}
+
+/**
+ * Whether a server is still expected. One that says it looks, but not for whom it votes, may be answering to what this
+ * server was before it led: it is on its way to hear the news. Two servers that take such answers for a refusal can
+ * chase each other for ever.
+ */
+function mayCome(core: Core, id: number): boolean {
+  const peer = peerOf(core, id)
+  const vote = peer?.status?.leader
+  return peer !== undefined && (vote === undefined || vote === core.id)
 }
 
 /** Learner's tick. */

@@ -72,7 +72,8 @@ export function onEntriesRead(
 /** The leader's own current epoch is on disk; its history was before it began to lead. */
 export function onOwnAdoption(core: Core, role: Leading): void {
   role.adopted = true
-  establish(core, role)
+  if (role.phase === 'synchronization') establish(core, role)
+  else advanceCommit(core, role)
 }
 
 /** The learner's history is the leader's, durably, and so is its current epoch. */
@@ -89,7 +90,6 @@ export function onAckNewLeader(core: Core, role: Leading, learner: Learner): voi
 
 /** With a quorum that has adopted the initial history all of it is committed, and broadcast begins. */
 function establish(core: Core, role: Leading): void {
-  if (role.phase !== 'synchronization') return
   const { learners } = role
   const adopted = (id: number) =>
     id === core.id ? role.adopted : learners.some((learner) => learner.id === id && learner.synced)

@@ -438,3 +438,43 @@ describe('an answer to an earlier life of a server', () => {
     assert.equal(cluster.role(1), 'following broadcast')
   })
 })
+
+describe('found by the simulator (seed 208828): the leader’s own log', () => {
+  it('does not count for a commit before its current epoch is on disk', () => {
+    const cluster = new Cluster({ voters: [1, 2, 3] })
+    cluster.boot(1, 2, 3)
+    for (const id of [1, 2]) cluster.hold(id, 3, ({ type }) => type === 'ackEpoch')
+    cluster.settle()
+    cluster.member(3).holdEpochs = true
+    for (const id of [1, 2]) cluster.release(id, 3)
+    cluster.settle()
+    assert.equal(cluster.role(3), 'leading broadcast 1')
+    cluster.member(2).holdLog = true
+    cluster.propose(3, 'a')
+    cluster.settle()
+    assert.equal(cluster.core(3).history.durable, z(1, 1))
+    assert.deepEqual(cluster.member(3).applied, [])
+    cluster.member(3).holdEpochs = false
+    cluster.settle()
+    assert.deepEqual(cluster.member(3).applied, ['a'])
+  })
+})
+
+describe('found by the simulator (seed 204459): two servers that answer to what the other was before', () => {
+  it('do not chase each other for ever: who looks and names no vote may still come', () => {
+    const cluster = new Cluster({ voters: [1, 2] })
+    cluster.boot(1, 2)
+    cluster.hold(1, 2, ({ type }) => type === 'followerInfo')
+    cluster.settle()
+    assert.equal(cluster.role(2), 'leading discovery -1')
+    const { announced } = cluster.core(1)
+    cluster.event(2, {
+      type: 'message',
+      from: 1,
+      message: { ...announced, state: 'looking', leader: undefined },
+    })
+    assert.equal(cluster.role(2), 'leading discovery -1')
+    cluster.event(2, { type: 'message', from: 1, message: { ...announced, state: 'looking', leader: 1 } })
+    assert.equal(cluster.role(2), 'looking')
+  })
+})
