@@ -29,6 +29,8 @@ export type CheckpointerOptions = {
   readonly random: () => number
   /** Told how long a checkpoint took. */
   readonly onDone: (ms: number) => void
+  /** The log is about to forget entries up to this zxid. */
+  readonly onTrim: (zxid: number) => void
   /** Told of a broken invariant. */
   readonly onFatal: (error: unknown) => void
 }
@@ -130,6 +132,7 @@ export class Checkpointer {
     const upTo = this.#previous
     this.#previous = this.zxid
     if (upTo === 0) return
+    this.#options.onTrim(upTo)
     try {
       await this.#options.log.trim(upTo)
     } catch (error) {

@@ -4,7 +4,7 @@
 // own: consensus is zab/'s, the rules of operations are tree/'s.
 import { randomBytes } from 'node:crypto'
 import { answer, argumentBytes, fourLetterWord, type Word } from '../admin/words.ts'
-import { assert, assertNever } from '../base/assert.ts'
+import { assert } from '../base/assert.ts'
 import type { Logger } from '../base/log.ts'
 import { Op, Perm } from '../base/opcodes.ts'
 import { formatZxid } from '../base/zxid.ts'
@@ -23,7 +23,7 @@ import { Batch, BatchOption } from '../tree/batch.ts'
 import type { Tree } from '../tree/tree.ts'
 import { type Core, createCore, type Effect, type Event, step, zxidAfter } from '../zab/core.ts'
 import type { Quorum } from '../zab/quorum.ts'
-import type { Entry } from '../zab/types.ts'
+import { defaultSettings, type Entry } from '../zab/types.ts'
 import { Checkpointer } from './checkpointer.ts'
 import type { Clock, Timer } from './clock.ts'
 import type { Inspector } from './inspect.ts'
@@ -158,7 +158,7 @@ export class Node implements Backend {
     this.expiry = new ExpiryQueue(config.tickTime)
     this.#applier = new Applier(tree)
     this.#batch = this.#newBatch()
-    this.#core = createCore(config.id, parts.quorum, parts.log.epochs, parts.log.lastZxid)
+    this.#core = this.#createCore()
     this.checkpointer = new Checkpointer({
       tree,
       log: parts.log,
@@ -168,6 +168,7 @@ export class Node implements Backend {
       snapCount: config.snapCount,
       random: parts.random,
       onDone: (ms) => this.stats.checkpointTime.record(ms),
+      onTrim: (zxid) => step(this.#core, { type: 'trimmed', zxid }),
       onFatal: (error) => this.#fail(error),
     })
     this.#reaper = new Reaper({
@@ -193,9 +194,19 @@ export class Node implements Backend {
   }
 
   async #startCore(): Promise<void> {
+    this.#core = this.#createCore()
+    await this.#handle(step(this.#core, { type: 'start', now: this.#clock.now() }))
+  }
+
+  /** As if the log were trimmed to its end: there is no other server that could ask for an entry. */
+  #createCore(): Core {
     const { log, quorum } = this.#parts
-    this.#core = createCore(this.config.id, quorum, log.epochs, log.lastZxid)
-    await this.#handle(step(this.#core, { type: 'start' }))
+    const { epochs, lastZxid } = log
+    const { id, tickTime: tickMs, initLimit, syncLimit } = this.config
+    // Entries are kept in memory for other servers only.
+    const settings = { ...defaultSettings, tickMs, initLimit, syncLimit, cacheBytes: 0 }
+    const applied = this.tree.zxid
+    return createCore({ id, quorum, epochs, trimmedTo: lastZxid, lasts: [], applied, settings })
   }
 
   /** Effects that need the disk, outside the hot path: epochs, and the initial history. */
@@ -209,15 +220,11 @@ export class Node implements Backend {
         case 'commit':
           await this.#replay(effect.zxid)
           break
-        case 'established':
-          this.#established(effect.epoch)
-          break
-        case 'append':
-        case 'stepDown':
-          assert(false, `effect ${effect.type} before broadcast`)
+        case 'roleChanged':
+          if (effect.role === 'leading' && effect.phase === 'broadcast') this.#established(effect.epoch)
           break
         default:
-          assertNever(effect)
+          assert(false, `effect ${effect.type} before broadcast`)
       }
     }
   }
@@ -491,7 +498,7 @@ export class Node implements Backend {
     const bytes = batch.encode()
     const event: Event = { type: 'propose', count: batch.count, bytes }
     for (const effect of step(this.#core, event)) {
-      if (effect.type === 'stepDown') {
+      if (effect.type === 'roleChanged') {
         this.#exhausted = effect.reason
         return
       }

@@ -1,172 +1,314 @@
 // The consensus core: a state machine without I/O, clock or randomness. `step(event)` changes the state and gives
-// back what is to be done; facts (durable, saved) come back as events, so effects have no order to respect except
-// that of appends among themselves. The phases are those of ZAB: election, discovery, synchronization, broadcast
-// (reference: Junqueira, Reed, Serafini, "Zab: High-performance broadcast for primary-backup systems", section 4).
+// back what is to be done; facts (durable, saved) come back as events. The phases are those of ZAB: election,
+// discovery, synchronization, broadcast (reference: Junqueira, Reed, Serafini, "Zab: High-performance broadcast for
+// primary-backup systems", section 4), one file each for the leader's side and follow.ts for the learner's.
 import { assert, assertNever } from '../base/assert.ts'
-import { epochOf, makeZxid, maxCounter, maxEpoch } from '../base/zxid.ts'
+import { epochOf } from '../base/zxid.ts'
+import { onAck, onOwnDurable, propose, resign } from './broadcast.ts'
+import { onAckEpoch, onFollowerInfo, onOwnPromise, removeLearner, startLeading } from './discovery.ts'
+import { decide } from './election.ts'
+import type { Effect, Event } from './events.ts'
+import {
+  adopt,
+  diverge,
+  onFollowerDurable,
+  onFollowerEpochsSaved,
+  onLeaderMessage,
+  onSnapshotInstalled,
+  startFollowing,
+} from './follow.ts'
+import { checkSupport, confirm, onPong, tickFollowing, tickLeading } from './heartbeat.ts'
+import { createHistory, endOf, trim } from './history.ts'
+import type { LearnerMessage, Message, Status } from './messages.ts'
 import type { Quorum } from './quorum.ts'
-import type { Entry, Epochs } from './types.ts'
+import { atRest, type Core, createLooking, forget, type Leading, leave, peerOf, send } from './state.ts'
+import { announce, silent } from './status.ts'
+import {
+  onAckNewLeader,
+  onEntriesRead,
+  onFound,
+  onInstalled,
+  onOwnAdoption,
+  synchronizeWaiting,
+} from './sync.ts'
+import { defaultSettings, type Epochs, type Settings } from './types.ts'
 
-/** Where a leader is on its way to broadcast. */
-export type LeaderPhase = 'discovery' | 'synchronization' | 'broadcast'
+export { zxidAfter } from './broadcast.ts'
+export type { Effect, Event } from './events.ts'
+export type { Core } from './state.ts'
 
-type Looking = { readonly type: 'looking' }
-
-type Leading = {
-  readonly type: 'leading'
-  phase: LeaderPhase
-  readonly epoch: number
-  /** Highest zxid that each voter has acknowledged as durable. */
-  readonly acked: Map<number, number>
-  /** Counter of the last transaction proposed in this epoch. */
-  counter: number
-}
-
-/** State of the core. Fields are for reading from outside. */
-export type Core = {
+/** What a server's disk says of its past. */
+export type CoreOptions = {
   readonly id: number
+  /** A server that is not among the voters is an observer. */
   readonly quorum: Quorum
-  /** As last confirmed to be on disk. */
-  epochs: Epochs
-  /** End of the history, durable or being made so. */
-  lastProposed: number
-  /** End of the durable history: the election credential together with the current epoch. */
-  lastDurable: number
-  /** Everything up to here is committed. */
-  committed: number
-  role: Looking | Leading
+  readonly epochs: Epochs
+  /** Entries at or below are not in the log. */
+  readonly trimmedTo: number
+  /** `last` of each entry in the log above that, ascending. */
+  readonly lasts: readonly number[]
+  /** Of the checkpoint that the state was loaded from: what is applied already. */
+  readonly applied: number
+  readonly settings?: Settings
+  /**
+   * Sessions with leaders are numbered from here. Should be above all that an earlier life of this server had (a clock's
+   * milliseconds will do), so that an answer to that life is not taken for one to this.
+   */
+  readonly firstSession?: number
 }
-
-export type Event =
-  /** Begins the election. */
-  | { readonly type: 'start' }
-  /** The epochs given by a saveEpochs effect are on disk. */
-  | { readonly type: 'epochsSaved'; readonly epochs: Epochs }
-  /** Leader in broadcast only: `count` transactions in one entry. */
-  | { readonly type: 'propose'; readonly count: number; readonly bytes: Uint8Array }
-  /** All entries up to this zxid are durable here. */
-  | { readonly type: 'durable'; readonly zxid: number }
-
-export type Effect =
-  | { readonly type: 'saveEpochs'; readonly epochs: Epochs }
-  | { readonly type: 'append'; readonly entry: Entry }
-  /** Everything up to `zxid` is committed. */
-  | { readonly type: 'commit'; readonly zxid: number }
-  /** The leader may propose: its initial history is committed. */
-  | { readonly type: 'established'; readonly epoch: number }
-  /** The epoch's counter is used up: the leader steps down and a new epoch must be elected (ZOOKEEPER-1277). */
-  | { readonly type: 'stepDown'; readonly reason: string }
 
 /** A server's core as it comes up with what its disk holds. Throws InvariantError if that contradicts itself. */
-export function createCore(id: number, quorum: Quorum, epochs: Epochs, lastZxid: number): Core {
+export function createCore(options: CoreOptions): Core {
+  const { id, quorum, epochs, applied, settings = defaultSettings } = options
+  const history = createHistory(options.trimmedTo, options.lasts, settings.cacheBytes)
+  const end = endOf(history)
   assert(
     epochs.accepted >= epochs.current,
     `accepted epoch ${epochs.accepted} is below current ${epochs.current}`,
   )
+  // Not the current epoch: a crash in the middle of synchronization leaves entries of an epoch not adopted yet.
   assert(
-    epochOf(lastZxid) <= epochs.current,
-    `the log is of epoch ${epochOf(lastZxid)}, current is ${epochs.current}`,
+    epochOf(end) <= epochs.accepted,
+    `the log is of epoch ${epochOf(end)}, only ${epochs.accepted} was promised`,
   )
+  assert(applied <= end, `the checkpoint at ${applied} is beyond the log's end ${end}`)
   return {
     id,
     quorum,
+    settings,
+    now: 0,
+    started: false,
     epochs,
-    lastProposed: lastZxid,
-    lastDurable: lastZxid,
-    committed: 0,
-    role: { type: 'looking' },
+    saving: undefined,
+    history,
+    committed: applied,
+    truncating: false,
+    installing: false,
+    needsSnapshot: false,
+    abstaining: false,
+    peers: [],
+    announced: silent,
+    sessions: options.firstSession ?? 0,
+    reads: 0,
+    role: createLooking(),
+    effects: [],
   }
 }
 
 /** The only entry: runs to completion, throws only on a broken invariant. */
 export function step(core: Core, event: Event): Effect[] {
+  handle(core, event)
+  settle(core)
+  const { effects } = core
+  core.effects = []
+  return effects
+}
+
+function handle(core: Core, event: Event): void {
   switch (event.type) {
     case 'start':
-      return onStart(core)
-    case 'epochsSaved':
-      return onEpochsSaved(core, event.epochs)
+      core.now = event.now
+      core.started = true
+      break
+    case 'tick':
+      onTick(core, event.now)
+      break
+    case 'peerConnected':
+      onPeerConnected(core, event.peer)
+      break
+    case 'peerLost':
+      onPeerLost(core, event.peer)
+      break
+    case 'message':
+      onMessage(core, event.from, event.message)
+      break
     case 'propose':
-      return onPropose(core, event.count, event.bytes)
-    case 'durable':
-      return onDurable(core, event.zxid)
+      propose(core, event.count, event.bytes, event.origin)
+      break
+    case 'confirm':
+      assert(core.role.type === 'leading' && core.role.phase === 'broadcast', 'only a leader confirms')
+      confirm(core, core.role, event.id)
+      break
+    case 'resign':
+      resign(core)
+      break
+    case 'diverged':
+      diverge(core, event.reason)
+      break
     default:
-      return assertNever(event)
+      onFact(core, event)
   }
 }
 
-/** The zxid that the last of `count` transactions proposed next will have; `lastProposed` for none. Leader only. */
-export function zxidAfter(core: Core, count: number): number {
-  if (count === 0) return core.lastProposed
-  assert(core.role.type === 'leading', 'only a leader knows the next zxid')
-  return makeZxid(core.role.epoch, core.role.counter + count)
+type Fact = Extract<
+  Event,
+  {
+    type:
+      | 'durable'
+      | 'epochsSaved'
+      | 'truncated'
+      | 'snapshotInstalled'
+      | 'snapshotAborted'
+      | 'entriesRead'
+      | 'trimmed'
+  }
+>
+
+/** What the disk has done. */
+function onFact(core: Core, event: Fact): void {
+  switch (event.type) {
+    case 'durable':
+      onDurable(core, event.zxid)
+      break
+    case 'epochsSaved':
+      onEpochsSaved(core, event.epochs)
+      break
+    case 'truncated':
+      core.truncating = false
+      if (core.role.type === 'following') adopt(core, core.role)
+      break
+    case 'snapshotInstalled':
+      onSnapshotInstalled(core, event.zxid)
+      break
+    case 'snapshotAborted':
+      core.installing = false
+      if (core.role.type === 'following' && core.role.awaitsSnapshot) leave(core, 'the snapshot did not come')
+      break
+    case 'entriesRead':
+      if (core.role.type === 'leading') onEntriesRead(core, core.role, event.id, event.to, event.entries)
+      break
+    case 'trimmed':
+      trim(core.history, event.zxid)
+      break
+    default:
+      assertNever(event)
+  }
 }
 
-/** Election: a server whose own vote is a quorum need not hear from anybody. */
-function onStart(core: Core): Effect[] {
-  core.role = { type: 'looking' }
-  return core.quorum.contains((id) => id === core.id) ? becomeLeading(core) : []
+/** Ends every step: a leader without its quorum is none, a looking server decides, and the peers hear of any change. */
+function settle(core: Core): void {
+  if (core.role.type === 'leading') checkSupport(core, core.role)
+  // Also if it decides anew at once: whoever followed must hear that this role is over.
+  if (core.role.type === 'looking') announce(core)
+  while (core.role.type === 'looking' && core.started && atRest(core)) {
+    const leader = decide(core, core.role)
+    if (leader === undefined) break
+    if (leader === core.id) startLeading(core)
+    else startFollowing(core, leader)
+  }
+  announce(core)
 }
 
-/** Discovery: the new epoch is promised on disk before anybody hears of it (ZOOKEEPER-1291). */
-function becomeLeading(core: Core): Effect[] {
-  const epoch = core.epochs.accepted + 1
-  assert(epoch <= maxEpoch, 'the ensemble has used up its epochs')
-  core.role = { type: 'leading', phase: 'discovery', epoch, acked: new Map(), counter: 0 }
-  return [{ type: 'saveEpochs', epochs: { accepted: epoch, current: core.epochs.current } }]
+function onTick(core: Core, now: number): void {
+  const late = now - core.now > core.settings.tickMs
+  core.now = Math.max(now, core.now)
+  const { role } = core
+  if (role.type === 'leading') tickLeading(core, role, late)
+  else if (role.type === 'following') tickFollowing(core, role, late)
 }
 
-function onEpochsSaved(core: Core, epochs: Epochs): Effect[] {
+function onPeerConnected(core: Core, id: number): void {
+  assert(id !== core.id && peerOf(core, id) === undefined, `peer ${id} connected twice`)
+  core.peers.push({ id, status: undefined, early: undefined })
+  core.peers.sort((a, b) => a.id - b.id)
+  send(core, id, core.announced)
+}
+
+function onPeerLost(core: Core, id: number): void {
+  if (!forget(core, id)) return
+  const { role } = core
+  if (role.type === 'leading') removeLearner(role, id)
+  else if (role.type === 'following' && role.leader === id)
+    leave(core, `the connection to leader ${id} was lost`)
+}
+
+function onMessage(core: Core, from: number, message: Message): void {
+  const peer = peerOf(core, from)
+  if (peer === undefined) return
+  const { role } = core
+  switch (message.type) {
+    case 'status':
+      peer.status = message
+      if (message.leader !== core.id || message.state !== 'following') peer.early = undefined
+      onStatus(core, from, message)
+      break
+    case 'followerInfo':
+      if (role.type === 'leading') onFollowerInfo(core, role, from, message)
+      else peer.early = message
+      break
+    case 'ackEpoch':
+    case 'found':
+    case 'installed':
+    case 'ack':
+    case 'ackNewLeader':
+    case 'pong':
+      if (role.type === 'leading') onLearnerMessage(core, role, from, message)
+      break
+    default:
+      if (role.type === 'following' && role.leader === from && role.session === message.session)
+        onLeaderMessage(core, role, message)
+  }
+}
+
+function onLearnerMessage(core: Core, role: Leading, from: number, message: LearnerMessage): void {
+  const learner = role.learners.find((one) => one.id === from)
+  if (learner === undefined || learner.session !== message.session) return
+  learner.heardAt = core.now
+  switch (message.type) {
+    case 'ackEpoch':
+      onAckEpoch(core, role, learner, message)
+      break
+    case 'found':
+      onFound(core, role, learner, message)
+      break
+    case 'installed':
+      onInstalled(core, role, learner, message)
+      break
+    case 'ack':
+      onAck(core, role, learner, message)
+      break
+    case 'ackNewLeader':
+      onAckNewLeader(core, role, learner)
+      break
+    case 'pong':
+      onPong(core, role, learner, message.seq)
+      break
+    default:
+      assertNever(message)
+  }
+}
+
+/** A leader that is none any more, a learner that has left, a newer leader: all of it is acted upon at once. */
+function onStatus(core: Core, from: number, status: Status): void {
+  const { role } = core
+  if (role.type === 'looking') return
+  if (role.epoch !== -1 && status.epoch > role.epoch && status.state === 'leading') {
+    leave(core, `server ${from} leads the newer epoch ${status.epoch}`)
+  } else if (role.type === 'leading') {
+    if (status.state !== 'following' || status.leader !== core.id) removeLearner(role, from)
+  } else if (from === role.leader && status.state !== 'leading') {
+    // It may have been slower to see that it is elected; but it must still be for it.
+    if (role.answered || status.state === 'following' || status.leader !== from)
+      leave(core, `server ${from} does not lead`)
+  }
+}
+
+function onEpochsSaved(core: Core, epochs: Epochs): void {
   core.epochs = epochs
+  core.saving = undefined
   const { role } = core
-  if (role.type !== 'leading') return []
-  if (role.phase === 'discovery' && epochs.accepted === role.epoch) {
-    role.phase = 'synchronization'
-    return [{ type: 'saveEpochs', epochs: { accepted: role.epoch, current: role.epoch } }]
-  }
-  return role.phase === 'synchronization' ? establish(core, role) : []
+  if (role.type === 'following') onFollowerEpochsSaved(core, role, epochs)
+  else if (role.type === 'leading' && role.phase === 'discovery') onOwnPromise(core, role)
+  else if (role.type === 'leading') onOwnAdoption(core, role)
 }
 
-/**
- * With a quorum that has adopted the new epoch and has the initial history on disk all of it is committed, and
- * broadcast begins. What a leader had proposed before it stepped down may still be on its way to the disk.
- */
-function establish(core: Core, role: Leading): Effect[] {
-  if (core.epochs.current !== role.epoch) return []
-  role.acked.set(core.id, core.lastDurable)
-  if (!core.quorum.contains((id) => (role.acked.get(id) ?? -1) >= core.lastProposed)) return []
-  role.phase = 'broadcast'
-  core.committed = core.lastProposed
-  return [
-    { type: 'commit', zxid: core.committed },
-    { type: 'established', epoch: role.epoch },
-  ]
-}
-
-function onPropose(core: Core, count: number, bytes: Uint8Array): Effect[] {
-  const { role } = core
-  assert(role.type === 'leading' && role.phase === 'broadcast', 'only an established leader proposes')
-  assert(count > 0, 'an empty proposal')
-  if (role.counter + count > maxCounter) {
-    core.role = { type: 'looking' }
-    return [{ type: 'stepDown', reason: `epoch ${role.epoch} has used up its transactions` }]
-  }
-  const first = makeZxid(role.epoch, role.counter + 1)
-  const entry: Entry = { prev: core.lastProposed, first, last: first + count - 1, bytes }
-  role.counter += count
-  core.lastProposed = entry.last
-  return [{ type: 'append', entry }]
-}
-
-/** An append that is durable is the leader's own ack; commits follow what a quorum has. */
-function onDurable(core: Core, zxid: number): Effect[] {
-  assert(zxid <= core.lastProposed, `durable up to ${zxid}, beyond the history's end ${core.lastProposed}`)
-  if (zxid > core.lastDurable) core.lastDurable = zxid
-  const { role } = core
-  if (role.type !== 'leading' || role.phase === 'discovery') return []
-  if (role.phase === 'synchronization') return establish(core, role)
-  role.acked.set(core.id, core.lastDurable)
-  const reached = core.quorum.reached((id) => role.acked.get(id) ?? -1)
-  if (reached <= core.committed) return []
-  core.committed = reached
-  return [{ type: 'commit', zxid: reached }]
+function onDurable(core: Core, zxid: number): void {
+  const { history, role } = core
+  assert(zxid <= endOf(history), `durable up to ${zxid}, beyond the history's end ${endOf(history)}`)
+  if (zxid <= history.durable) return
+  history.durable = zxid
+  if (role.type === 'leading') {
+    onOwnDurable(core, role)
+    synchronizeWaiting(core, role)
+  } else if (role.type === 'following') onFollowerDurable(core, role)
 }

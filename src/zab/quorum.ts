@@ -2,24 +2,83 @@
 
 /** Decides which sets of servers are a quorum; any two quorums share a server. */
 export type Quorum = {
-  /** The ids that count; observers are not among them. */
+  /** The ids that count, ascending; observers are not among them. */
   readonly voters: readonly number[]
   /** Whether the servers for which `has` is true are a quorum. */
   contains(has: (id: number) => boolean): boolean
   /** The highest value that a quorum has reached, given each voter's value (-1 if it has none). */
   reached(progressOf: (id: number) => number): number
+  /** Whether this voter may be elected; a voter of weight 0 may not. */
+  mayLead(id: number): boolean
 }
 
 /** More than half of the voters. */
 export function majority(voters: readonly number[]): Quorum {
-  const needed = Math.floor(voters.length / 2) + 1
+  const sorted = [...voters].sort(ascending)
+  const needed = Math.floor(sorted.length / 2) + 1
   return {
-    voters,
-    contains: (has) => voters.filter(has).length >= needed,
+    voters: sorted,
+    contains: (has) => {
+      let count = 0
+      for (const id of sorted) if (has(id)) count++
+      return count >= needed
+    },
     reached: (progressOf) => {
-      if (voters.length === 1) return progressOf(voters[0] as number)
-      const values = voters.map(progressOf).sort((a, b) => b - a)
+      if (sorted.length === 1) return progressOf(sorted[0] as number)
+      const values = sorted.map(progressOf).sort(descending)
       return values[needed - 1] ?? -1
     },
+    mayLead: (id) => sorted.includes(id),
   }
+}
+
+/**
+ * ZooKeeper's group.G and weight.N: a majority of the groups that have any weight, each with more than half of its
+ * weight. `weights` gives 1 where it says nothing.
+ */
+export function hierarchical(
+  groups: readonly (readonly number[])[],
+  weights: ReadonlyMap<number, number>,
+): Quorum {
+  const weightOf = (id: number) => weights.get(id) ?? 1
+  const weighOf = (ids: readonly number[]) => ids.reduce((sum, id) => sum + weightOf(id), 0)
+  const counting = groups.filter((ids) => weighOf(ids) > 0)
+  const neededGroups = Math.floor(counting.length / 2) + 1
+  const voters = groups.flat().sort(ascending)
+  const contains = (has: (id: number) => boolean) =>
+    counting.filter((ids) => weighOf(ids.filter(has)) * 2 > weighOf(ids)).length >= neededGroups
+  return {
+    voters,
+    contains,
+    reached: (progressOf) => highestReached(voters, contains, progressOf),
+    mayLead: (id) => voters.includes(id) && weightOf(id) > 0,
+  }
+}
+
+/** While a reconfiguration is under way: a quorum of the old and one of the new servers. */
+export function joint(old: Quorum, next: Quorum): Quorum {
+  return {
+    voters: [...new Set([...old.voters, ...next.voters])].sort(ascending),
+    contains: (has) => old.contains(has) && next.contains(has),
+    reached: (progressOf) => Math.min(old.reached(progressOf), next.reached(progressOf)),
+    mayLead: (id) => old.mayLead(id) || next.mayLead(id),
+  }
+}
+
+function highestReached(
+  voters: readonly number[],
+  contains: (has: (id: number) => boolean) => boolean,
+  progressOf: (id: number) => number,
+): number {
+  for (const value of voters.map(progressOf).sort(descending))
+    if (contains((id) => progressOf(id) >= value)) return value
+  return -1
+}
+
+function ascending(a: number, b: number): number {
+  return a - b
+}
+
+function descending(a: number, b: number): number {
+  return b - a
 }

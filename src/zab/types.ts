@@ -1,4 +1,4 @@
-// What the consensus core, the log and the peers share: entries, epochs, messages.
+// What the consensus core, the log and the peers share: entries, epochs, and the core's limits in time and bytes.
 
 /**
  * One entry of the replicated history: the transactions that the leader proposed in one turn of its event loop. The
@@ -21,4 +21,29 @@ export type Epochs = {
   readonly accepted: number
   /** The epoch of the last leader whose history this server adopted. */
   readonly current: number
+}
+
+/** Limits of the core. Every server of an ensemble should have the same. */
+export type Settings = {
+  /** ZooKeeper's tickTime: the unit of the two limits below. */
+  readonly tickMs: number
+  /** Ticks that a new leader may take from its election to its first commit. */
+  readonly initLimit: number
+  /** Ticks without a sign of life after which a leader or learner counts as gone. */
+  readonly syncLimit: number
+  /** How long a quorum of equal votes waits for connected voters that have not agreed yet. */
+  readonly finalizeWaitMs: number
+  /** Bytes of entries on their way to one learner, not acknowledged. At the limit the rest waits in the history. */
+  readonly windowBytes: number
+  /** Bytes of the newest entries kept in memory for sending. Older ones are read from the log. */
+  readonly cacheBytes: number
+}
+
+export const defaultSettings: Settings = {
+  tickMs: 2000,
+  initLimit: 10,
+  syncLimit: 5,
+  finalizeWaitMs: 200,
+  windowBytes: 8 << 20,
+  cacheBytes: 32 << 20,
 }

@@ -25,6 +25,8 @@ class Server {
   readonly lines: { level: string; msg: string }[] = []
   readonly done: number[] = []
   readonly fatal: unknown[] = []
+  /** What the core was told to forget. */
+  readonly trimmed: number[] = []
   readonly checkpointer: Checkpointer
   /** Whether each checkpoint begun stood alone. */
   readonly replaced: boolean[] = []
@@ -55,6 +57,7 @@ class Server {
       snapCount,
       random: () => random,
       onDone: (ms) => this.done.push(ms),
+      onTrim: (zxid) => this.trimmed.push(zxid),
       onFatal: (error) => this.fatal.push(error),
     })
   }
@@ -235,6 +238,7 @@ test('the log is trimmed up to the checkpoint before', async () => {
   assert.deepEqual([server.checkpointer.zxid, log.trimmedTo], [10, 5])
   await server.busy(5)
   assert.deepEqual([server.checkpointer.zxid, log.trimmedTo], [15, 10])
+  assert.deepEqual(server.trimmed, [5, 10])
 })
 
 test('after a start the checkpoint that was loaded is the one before', async () => {
@@ -249,6 +253,7 @@ test('after a start the checkpoint that was loaded is the one before', async () 
     snapCount: 10,
     random: () => 0,
     onDone: () => undefined,
+    onTrim: () => undefined,
     onFatal: (error) => assert.fail(String(error)),
   })
   assert.equal(again.zxid, 5)

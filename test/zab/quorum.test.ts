@@ -1,77 +1,90 @@
+// Quorums: which sets count, and that any two of them share a server.
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
-import { majority } from '../../src/zab/quorum.ts'
+import { describe, it } from 'node:test'
+import { hierarchical, joint, majority, type Quorum } from '../../src/zab/quorum.ts'
 
-const votersOf = [[1], [1, 2, 3], [5, 4, 3, 2, 1]] as const
-
-for (const voters of votersOf) {
-  test(`${voters.length} voters: a quorum is more than half of them`, () => {
-    const quorum = majority(voters)
-    assert.deepEqual(quorum.voters, voters)
-    // Every subset of ids, those of a server that does not vote included.
-    const ids = [...voters, 99]
-    for (let mask = 0; mask < 2 ** ids.length; mask++) {
-      const has = new Set(ids.filter((_, i) => (mask & (1 << i)) !== 0))
-      const votes = voters.filter((id) => has.has(id)).length
-      assert.equal(
-        quorum.contains((id) => has.has(id)),
-        votes * 2 > voters.length,
-        [...has].join(),
-      )
-    }
-  })
-
-  test(`${voters.length} voters: any two quorums share a server`, () => {
-    const quorum = majority(voters)
-    const subsets = Array.from({ length: 2 ** voters.length }, (_, mask) =>
-      voters.filter((_, i) => (mask & (1 << i)) !== 0),
-    )
-    const quorums = subsets.filter((subset) => quorum.contains((id) => (subset as number[]).includes(id)))
-    assert.ok(quorums.length > 0)
-    for (const a of quorums)
-      for (const b of quorums)
-        assert.ok(
-          a.some((id) => (b as number[]).includes(id)),
-          `${a} and ${b}`,
-        )
-  })
+/** Every subset of the voters that is a quorum. */
+function quorums({ voters, contains }: Quorum): Set<number>[] {
+  const found: Set<number>[] = []
+  for (let bits = 0; bits < 2 ** voters.length; bits++) {
+    const set = new Set(voters.filter((_, i) => (bits >> i) & 1))
+    if (contains((id) => set.has(id))) found.push(set)
+  }
+  return found
 }
 
-for (const [values, reached] of [
-  [[7], 7],
-  [[-1], -1],
-  [[5, 5, 5], 5],
-  [[9, 5, 1], 5],
-  [[1, 9, 5], 5],
-  [[9, -1, -1], -1],
-  [[9, 8, -1], 8],
-  [[0, 0, 9], 0],
-  [[5, 4, 3, 2, 1], 3],
-  [[9, 9, 9, -1, -1], 9],
-  [[9, 9, -1, -1, -1], -1],
-  // zxids of two epochs are compared as numbers.
-  [[2 ** 33 + 1, 2 ** 32 + 99, 2 ** 32 + 98], 2 ** 32 + 99],
-] as const) {
-  test(`voters that have reached ${values.join(', ')} have together reached ${reached}`, () => {
-    const quorum = majority(values.map((_, i) => i + 1))
+const three = [
+  [1, 2, 3],
+  [4, 5, 6],
+  [7, 8, 9],
+]
+const cases: readonly { name: string; quorum: Quorum }[] = [
+  { name: 'majority of 1', quorum: majority([1]) },
+  { name: 'majority of 4', quorum: majority([1, 2, 3, 4]) },
+  { name: 'majority of 5', quorum: majority([1, 2, 3, 4, 5]) },
+  { name: 'three groups of three', quorum: hierarchical(three, new Map()) },
+  {
+    name: 'weights 2 1 1 and a group that does not count',
+    quorum: hierarchical(
+      [[1, 2, 3], [4]],
+      new Map([
+        [1, 2],
+        [4, 0],
+      ]),
+    ),
+  },
+  { name: 'from three to five', quorum: joint(majority([1, 2, 3]), majority([2, 3, 4, 5, 6])) },
+]
+
+describe('a quorum', () => {
+  for (const { name, quorum } of cases) {
+    it(`${name}: any two share a server, and all voters together are one`, () => {
+      const all = quorums(quorum)
+      assert.ok(all.length > 0)
+      assert.ok(all.some((set) => set.size === quorum.voters.length))
+      for (const a of all)
+        for (const b of all)
+          assert.ok(
+            [...a].some((id) => b.has(id)),
+            `${[...a]} and ${[...b]}`,
+          )
+    })
+
+    it(`${name}: reached is the highest value that a quorum has`, () => {
+      const values = new Map(quorum.voters.map((id) => [id, (id * 7) % 5]))
+      const progressOf = (id: number) => values.get(id) as number
+      const highest = Math.max(...quorums(quorum).map((set) => Math.min(...[...set].map(progressOf))))
+      assert.equal(quorum.reached(progressOf), highest)
+    })
+  }
+
+  it('of voters given in any order lists them ascending', () => {
+    assert.deepEqual(majority([3, 1, 2]).voters, [1, 2, 3])
+  })
+
+  it('needs both of two groups', () => {
+    const { contains } = hierarchical(
+      [
+        [1, 2, 3],
+        [4, 5, 6],
+      ],
+      new Map(),
+    )
     assert.equal(
-      quorum.reached((id) => values[id - 1]!),
-      reached,
+      contains((id) => [1, 2, 3, 4].includes(id)),
+      false,
     )
-    // What a quorum has reached is what a quorum has at least.
-    assert.ok(reached < 0 || quorum.contains((id) => values[id - 1]! >= reached))
-    assert.ok(!quorum.contains((id) => values[id - 1]! > reached))
+    assert.equal(
+      contains((id) => [1, 2, 4, 5].includes(id)),
+      true,
+    )
   })
-}
 
-test('without voters there is no quorum', () => {
-  const quorum = majority([])
-  assert.equal(
-    quorum.contains(() => true),
-    false,
-  )
-  assert.equal(
-    quorum.reached(() => 9),
-    -1,
-  )
+  it('is led by nobody of weight 0, and by nobody who is no voter', () => {
+    const quorum = hierarchical([[1, 2, 3]], new Map([[3, 0]]))
+    assert.deepEqual(
+      [1, 2, 3, 4].map((id) => quorum.mayLead(id)),
+      [true, true, false, false],
+    )
+  })
 })

@@ -1,0 +1,154 @@
+// The properties of ZAB (reference: zab.md section 6), checked over all servers after every step. The checker sees what
+// no server can: every log, every delivery, every leader. It keeps the one sequence of deliveries that all must agree on.
+import { counterOf, epochOf, formatZxid } from '../src/base/zxid.ts'
+import type { Quorum } from '../src/zab/quorum.ts'
+import type { Entry, Epochs } from '../src/zab/types.ts'
+import type { Disk } from './disk.ts'
+import { check } from './violation.ts'
+
+/** A server as the checker sees it. */
+export type Subject = {
+  readonly id: number
+  readonly disk: Disk
+  /** Number of entries delivered, and the zxid of the last. */
+  readonly count: number
+  readonly applied: number
+}
+
+/** See file header. */
+export class Checker {
+  /** What has been delivered by anybody, in order. */
+  readonly sequence: Entry[] = []
+  /** Highest zxid that any leader took for committed. */
+  committed = 0
+  readonly #quorum: Quorum
+  readonly #broadcast = new Map<number, Entry>()
+  readonly #leaders = new Map<number, number>()
+  readonly #subjects = new Map<number, Subject>()
+  /** Something changed that durability depends on. */
+  #stale = false
+
+  constructor(quorum: Quorum) {
+    this.#quorum = quorum
+  }
+
+  /** Number of leaders that were established. */
+  get leaders(): number {
+    return this.#leaders.size
+  }
+
+  add(subject: Subject): void {
+    this.#subjects.set(subject.id, subject)
+  }
+
+  /** A leader has made an entry. */
+  broadcast(leader: number, entry: Entry): void {
+    const epoch = epochOf(entry.first)
+    check(
+      this.#leaders.get(epoch) === leader,
+      () => `leader ${leader} proposes in epoch ${epoch}, not its own`,
+    )
+    check(epochOf(entry.last) === epoch, () => `the counter of epoch ${epoch} overflows`)
+    const before = this.#broadcast.get(entry.last)
+    check(before === undefined, () => `${formatZxid(entry.last)} is broadcast twice`)
+    this.#broadcast.set(entry.last, entry)
+  }
+
+  /** Log matching: equal zxid is the same entry after the same history. */
+  appended(id: number, entry: Entry): void {
+    const known = this.#broadcast.get(entry.last)
+    check(known !== undefined, () => `server ${id} logs ${formatZxid(entry.last)}, which nobody proposed`)
+    check(
+      known?.bytes === entry.bytes && known.prev === entry.prev && known.first === entry.first,
+      () => `server ${id} logs another ${formatZxid(entry.last)} than was proposed`,
+    )
+    const { disk } = this.#subjects.get(id) as Subject
+    const before = disk.entries.at(-2)?.last ?? disk.trimmedTo
+    check(before === entry.prev, () => {
+      const want = formatZxid(entry.prev)
+      return `server ${id}'s log has ${formatZxid(entry.last)} after ${formatZxid(before)}, it belongs after ${want}`
+    })
+  }
+
+  shrunk(): void {
+    this.#stale = true
+  }
+
+  epochsSaved(id: number, before: Epochs, after: Epochs): void {
+    const { disk } = this.#subjects.get(id) as Subject
+    const grown = after.accepted >= before.accepted && after.current >= before.current
+    check(grown, () => `server ${id}'s epochs go from ${JSON.stringify(before)} to ${JSON.stringify(after)}`)
+    check(after.accepted >= after.current, () => `server ${id} is in an epoch that it did not accept`)
+    check(
+      epochOf(disk.end) <= after.accepted,
+      () => `server ${id} logged what it did not accept the epoch of`,
+    )
+  }
+
+  /**
+   * Leadership, and primary integrity: who begins to broadcast has delivered everything that anybody has of earlier
+   * epochs. Of later ones there may be some: a leader that stood still learns late that it had been established.
+   */
+  established(leader: Subject, epoch: number): void {
+    const before = this.#leaders.get(epoch)
+    check(
+      before === undefined || before === leader.id,
+      () => `${leader.id} and ${before} both lead epoch ${epoch}`,
+    )
+    this.#leaders.set(epoch, leader.id)
+    let earlier = this.sequence.length
+    while (earlier > 0 && epochOf((this.sequence[earlier - 1] as Entry).last) >= epoch) earlier--
+    check(
+      leader.count >= earlier,
+      () => `leader ${leader.id} of epoch ${epoch} has ${leader.count} entries of ${earlier}`,
+    )
+  }
+
+  /** Integrity, agreement, total and primary order, contiguity: everybody delivers the one sequence, in order, once. */
+  delivered(subject: Subject, entry: Entry): void {
+    const { id, count, disk } = subject
+    const zxid = formatZxid(entry.last)
+    check(disk.holds(entry.last), () => `server ${id} delivers ${zxid}, which is not on its disk`)
+    const known = this.sequence[count]
+    if (known !== undefined) {
+      check(known === entry || known.bytes === entry.bytes, () => {
+        return `server ${id} delivers ${zxid} as number ${count}, others ${formatZxid(known.last)}`
+      })
+      return
+    }
+    check(this.#broadcast.has(entry.last), () => `server ${id} delivers ${zxid}, which nobody proposed`)
+    const last = this.sequence.at(-1)?.last ?? 0
+    const follows =
+      epochOf(entry.first) === epochOf(last) ? entry.first === last + 1 : counterOf(entry.first) === 1
+    check(entry.prev === last && entry.first > last && follows, () => {
+      return `server ${id} delivers ${formatZxid(entry.first)} to ${zxid} after ${formatZxid(last)}`
+    })
+    this.sequence.push(entry)
+    this.commits(entry.last)
+  }
+
+  /** Somebody takes everything up to `zxid` for committed. */
+  commits(zxid: number): void {
+    if (zxid <= this.committed) return
+    this.committed = zxid
+    this.#stale = true
+  }
+
+  /** Durability: what is committed is on the disks of a quorum, at every moment. */
+  afterStep(): void {
+    if (!this.#stale) return
+    this.#stale = false
+    const zxid = this.committed
+    check(
+      this.#quorum.contains((id) => this.#subjects.get(id)?.disk.holds(zxid) === true),
+      () => `committed ${formatZxid(zxid)} is not on the disks of a quorum`,
+    )
+  }
+
+  /** A leader's answer to confirm must cover what was committed when it was asked. */
+  confirmed(id: number, zxid: number, committedThen: number): void {
+    check(zxid >= committedThen, () => {
+      return `leader ${id} confirms ${formatZxid(zxid)}, but ${formatZxid(committedThen)} was committed before`
+    })
+  }
+}

@@ -1,0 +1,73 @@
+// Proves that the simulator finds bugs: each mutation is a bug put on purpose into a copy of the compiled core, and must
+// be found within a bounded number of seeds. The core itself knows nothing of them.
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { type Mutation, mutations } from './mutations.ts'
+import type { RunOptions, RunResult } from './run.ts'
+
+export type MutationOptions = {
+  /** Most seeds to try on each. */
+  readonly seeds: number
+  readonly steps: number
+  /** Only the mutation of this name. */
+  readonly only: string | undefined
+  readonly print: (line: string) => void
+}
+
+type Runner = (options: RunOptions) => RunResult
+
+/** The folder that the compiled `sim` and `src` are in. */
+const built = fileURLToPath(new URL('..', import.meta.url))
+
+/** Tries every mutation, prints a table; false if one was not found. */
+export async function runMutations({ seeds, steps, only, print }: MutationOptions): Promise<boolean> {
+  const chosen = mutations.filter(({ name }) => only === undefined || name === only)
+  let missed = 0
+  print('| mutation | stands for | seeds | found as |')
+  print('|---|---|---|---|')
+  for (const mutation of chosen) {
+    const { tried, failure } = await hunt(mutation, seeds, steps)
+    if (failure === undefined) missed++
+    const found = failure === undefined ? '**not found**' : failure.split('. ')[0]
+    print(`| ${mutation.name} | ${mutation.standsFor} | ${tried} | ${found} |`)
+  }
+  print(`${chosen.length} mutations, ${missed} not found within ${seeds} seeds of ${steps} steps`)
+  return missed === 0 && chosen.length > 0
+}
+
+/** Runs seeds 1, 2, 3 and so on until one fails. */
+export async function hunt(
+  mutation: Mutation,
+  seeds: number,
+  steps: number,
+): Promise<{ tried: number; failure: string | undefined }> {
+  const folder = mkdtempSync(join(tmpdir(), 'zabd-mutant-'))
+  try {
+    const run = await loadMutant(folder, mutation)
+    for (let seed = 1; seed <= seeds; seed++) {
+      const { failure } = run({ seed, steps })
+      if (failure !== undefined) return { tried: seed, failure }
+    }
+    return { tried: seeds, failure: undefined }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+/** Copies the compiled code, changes it, loads it. Throws if the code is not what the mutation was written for. */
+async function loadMutant(folder: string, mutation: Mutation): Promise<Runner> {
+  for (const part of ['sim', 'src/zab', 'src/base'])
+    cpSync(join(built, part), join(folder, part), { recursive: true })
+  writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
+  for (const { file, find, replace } of mutation.changes) {
+    const path = join(folder, `${file}.js`)
+    const parts = readFileSync(path, 'utf8').split(find)
+    if (parts.length !== 2)
+      throw new Error(`mutation ${mutation.name}: ${file} has ${parts.length - 1} times: ${find}`)
+    writeFileSync(path, parts.join(replace))
+  }
+  const module: unknown = await import(pathToFileURL(join(folder, 'sim', 'run.js')).href)
+  return (module as { run: Runner }).run
+}

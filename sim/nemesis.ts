@@ -1,0 +1,215 @@
+// Draws faults and takes them back: crashes, partitions of every shape, one-way blocks, lost connections, slow disks,
+// processes that stand still, clocks that jump, leaders that resign, states that diverge.
+import type { Network } from './network.ts'
+import type { Prng } from './prng.ts'
+import { keepaliveMs, type Profile } from './profile.ts'
+import type { Schedule } from './schedule.ts'
+import type { Server } from './server.ts'
+
+export type NemesisParts = {
+  readonly servers: readonly Server[]
+  readonly network: Network
+  readonly schedule: Schedule
+  readonly prng: Prng
+  readonly profile: Profile
+  readonly trace: ((line: string) => void) | undefined
+}
+
+/** See file header. */
+export class Nemesis {
+  readonly #parts: NemesisParts
+  #active = true
+
+  constructor(parts: NemesisParts) {
+    this.#parts = parts
+    this.#plan()
+  }
+
+  /** Takes every fault back, and makes no more. */
+  heal(): void {
+    this.#active = false
+    this.#trace('all faults end')
+    const { servers } = this.#parts
+    this.#unblockAll()
+    for (const server of servers) {
+      server.fragile = false
+      server.disk.heal()
+      server.clockRate = 1
+      server.resume()
+      if (!server.running) server.boot()
+      else if (server.core?.abstaining) this.#restart(server, 1)
+    }
+  }
+
+  /** A server died by itself, within a step. */
+  crashed(server: Server): void {
+    this.#restart(server, this.#downtime())
+  }
+
+  /** A role or phase has begun: some faults are for just this moment, or the next few. */
+  changed(server: Server): void {
+    const { prng, profile, schedule, servers, network } = this.#parts
+    if (!this.#active || !prng.chance(profile.faultAtChange)) return
+    const target = prng.chance(0.5) ? server : prng.pick(servers)
+    schedule.after(prng.between(0, 2 * (profile.delayMs + profile.syncMs)), () => {
+      if (!this.#active) return
+      const draw = prng.next()
+      if (draw < 0.5) this.#restart(target, this.#downtime())
+      else if (draw < 0.8) network.disconnect(server.id, prng.pick(servers).id)
+      else this.#isolate(target, prng.between(1, profile.faultMs))
+    })
+  }
+
+  #isolate({ id }: Server, lastsMs: number): void {
+    const { servers, network, schedule } = this.#parts
+    this.#trace(`${id} is cut off`)
+    for (const other of servers) {
+      if (other.id === id) continue
+      network.block(id, other.id)
+      network.block(other.id, id)
+    }
+    schedule.after(lastsMs, () => {
+      for (const other of servers) {
+        network.unblock(id, other.id)
+        network.unblock(other.id, id)
+      }
+    })
+  }
+
+  #plan(): void {
+    const { schedule, prng, profile } = this.#parts
+    schedule.after(prng.between(0, 2 * profile.faultEveryMs), () => {
+      if (!this.#active) return
+      this.#fault()
+      this.#plan()
+    })
+  }
+
+  #fault(): void {
+    const { prng, servers, network } = this.#parts
+    const server = prng.pick(servers)
+    const draw = prng.next()
+    if (draw < 0.2) this.#restart(server, this.#downtime())
+    else if (draw < 0.27) this.#restartLeader()
+    else if (draw < 0.3) for (const one of servers) this.#restart(one, this.#downtime())
+    else if (draw < 0.5) this.#partition()
+    else if (draw < 0.58) this.#unblockAll()
+    else if (draw < 0.68) network.disconnect(server.id, prng.pick(servers).id)
+    else if (draw < 0.78) this.#slowDisk(server)
+    else if (draw < 0.88) this.#pause(server)
+    else if (draw < 0.92) this.#clock(server)
+    else if (draw < 0.96) this.#resign()
+    else this.#diverge(server)
+  }
+
+  #downtime(): number {
+    const { prng, profile } = this.#parts
+    return prng.chance(0.5) ? prng.between(1, 50) : prng.between(1, profile.faultMs)
+  }
+
+  /** Kills a server and starts it again later. */
+  #restart(server: Server, downMs: number): void {
+    server.crash()
+    this.#parts.schedule.after(downMs, () => {
+      if (!server.running) server.boot()
+    })
+  }
+
+  #restartLeader(): void {
+    const leader = this.#parts.servers.find((server) => server.leads)
+    if (leader !== undefined) this.#restart(leader, this.#downtime())
+  }
+
+  #partition(): void {
+    const { prng, servers, schedule, profile } = this.#parts
+    if (prng.chance(0.5)) this.#unblockAll()
+    const ids = prng.shuffle(servers.map(({ id }) => id))
+    const kind = prng.pick(['halves', 'one', 'mute', 'deaf', 'link', 'lane', 'bridge', 'random'])
+    this.#trace(`partition ${kind} ${ids.join(' ')}`)
+    const one = ids[0] as number
+    const half = Math.floor(ids.length / 2)
+    const blocks = (from: number, to: number): boolean => {
+      const [i, j] = [ids.indexOf(from), ids.indexOf(to)]
+      switch (kind) {
+        case 'halves':
+          return i < half !== j < half
+        case 'one':
+          return from === one || to === one
+        case 'mute':
+          return from === one
+        case 'deaf':
+          return to === one
+        case 'link':
+          return i + j === 1
+        case 'lane':
+          return i === 0 && j === 1
+        case 'bridge':
+          return i !== half && j !== half && i < half !== j < half
+        default:
+          return prng.chance(0.3)
+      }
+    }
+    for (const from of ids)
+      for (const to of ids) if (from !== to && blocks(from, to)) this.#parts.network.block(from, to)
+    if (prng.chance(0.7)) schedule.after(prng.between(20, profile.faultMs), () => this.#unblockAll())
+  }
+
+  #unblockAll(): void {
+    const { servers, network } = this.#parts
+    for (const { id } of servers) for (const other of servers) network.unblock(id, other.id)
+  }
+
+  #slowDisk(server: Server): void {
+    const { prng, schedule, profile } = this.#parts
+    const { disk } = server
+    if (prng.chance(0.7)) disk.logSlowness = prng.pick([5, 50, 500])
+    if (prng.chance(0.4)) disk.epochSlowness = prng.pick([5, 50, 500])
+    this.#trace(`disk of ${server.id} is ${disk.logSlowness} and ${disk.epochSlowness} times slower`)
+    schedule.after(prng.between(20, profile.faultMs), () => {
+      disk.logSlowness = 1
+      disk.epochSlowness = 1
+    })
+  }
+
+  #pause(server: Server): void {
+    const { prng, schedule, servers, network, profile } = this.#parts
+    if (!server.running || server.paused) return
+    const pausedMs = prng.chance(0.5) ? prng.between(1, 100) : prng.between(1, profile.faultMs)
+    server.pause()
+    schedule.after(pausedMs, () => server.resume())
+    if (pausedMs < keepaliveMs) return
+    schedule.after(keepaliveMs, () => {
+      if (!server.paused) return
+      for (const { id } of servers) if (prng.chance(0.7)) network.disconnect(server.id, id)
+    })
+  }
+
+  #clock(server: Server): void {
+    const { prng } = this.#parts
+    if (prng.chance(0.5)) server.clockOffset += prng.between(0, 3000)
+    else server.clockRate = prng.between(1, 1.2)
+  }
+
+  #resign(): void {
+    const { prng, servers, schedule } = this.#parts
+    const server = servers.find((one) => one.leads) ?? prng.pick(servers)
+    if (!server.running) return
+    server.event({ type: 'resign' })
+    schedule.after(prng.between(10, 500), () => this.#restart(server, this.#downtime()))
+  }
+
+  /** At most one at a time: the others must be able to make a quorum, for it takes a leader to give a snapshot. */
+  #diverge(server: Server): void {
+    const { servers, profile } = this.#parts
+    const others = servers.filter((one) => one !== server)
+    if (others.some((one) => one.core?.needsSnapshot)) return
+    if (!server.running || server.paused || server.core?.installing) return
+    if (!profile.quorum.contains((id) => id !== server.id)) return
+    server.event({ type: 'diverged', reason: 'the simulator says so' })
+  }
+
+  #trace(line: string): void {
+    const { trace, schedule } = this.#parts
+    trace?.(`${schedule.now.toFixed(2).padStart(10)} * ${line}`)
+  }
+}

@@ -1,0 +1,100 @@
+// What kind of a run a seed makes: how many servers, which limits, how fast and how bad network and disks are.
+import { hierarchical, majority, type Quorum } from '../src/zab/quorum.ts'
+import type { Settings } from '../src/zab/types.ts'
+import type { Prng } from './prng.ts'
+
+export type Profile = {
+  readonly voters: readonly number[]
+  readonly observers: readonly number[]
+  readonly quorum: Quorum
+  readonly quorumKind: string
+  readonly settings: Settings
+  /** Mean virtual ms between two faults. */
+  readonly faultEveryMs: number
+  /** Longest duration of most faults; others are short, or long. */
+  readonly faultMs: number
+  /** Chance that a change of a role or phase is followed by a fault at once: that is where the bugs are. */
+  readonly faultAtChange: number
+  readonly proposeEveryMs: number
+  /** Upper bound of an ordinary message delay. */
+  readonly delayMs: number
+  /** Upper bound of an ordinary sync of the log. */
+  readonly syncMs: number
+  /** Upper bound of an ordinary save of the epochs. */
+  readonly epochMs: number
+  /** Upper bound of the time between two attempts to connect. */
+  readonly dialMs: number
+  /** Chance that a step with effects ends in a crash between two of them. */
+  readonly crashInStep: number
+  /** Chance that a proposal takes a large part of the epoch's counter. */
+  readonly hugeProposals: number
+  readonly checkpointEveryMs: number
+}
+
+/** Without an answer on a connection for so long the transport gives it up; the contract that the core relies on. */
+export const keepaliveMs = 400
+
+/** Draws a profile. */
+export function drawProfile(prng: Prng): Profile {
+  const churning = prng.chance(0.5)
+  const count = prng.pick(churning ? [2, 3, 3, 3, 3, 3, 4, 5] : [1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7])
+  const voters = Array.from({ length: count }, (_, i) => i + 1)
+  const observers = Array.from({ length: prng.pick([0, 0, 0, 1, 2]) }, (_, i) => count + i + 1)
+  const { quorum, kind } = drawQuorum(prng, voters)
+  return {
+    voters,
+    observers,
+    quorum,
+    quorumKind: kind,
+    settings: {
+      tickMs: 200,
+      initLimit: prng.pick([5, 10, 10]),
+      syncLimit: prng.pick([3, 5, 5]),
+      finalizeWaitMs: 20,
+      windowBytes: prng.pick([150, 400, 1000, 100_000]),
+      cacheBytes: prng.pick([50, 200, 1000, 100_000]),
+    },
+    ...(churning ? drawChurn(prng) : drawCalm(prng)),
+    hugeProposals: prng.pick([0, 0, 0.02]),
+    checkpointEveryMs: prng.pick([50, 300, 1500, 100_000]),
+  }
+}
+
+/** Times of a real ensemble's proportions: much work between the faults, many kinds of faults. */
+function drawCalm(prng: Prng) {
+  return {
+    faultEveryMs: prng.pick([60, 150, 300, 600, 1500]),
+    faultMs: prng.pick([30, 300, 3000]),
+    faultAtChange: prng.pick([0, 0, 0.05, 0.2]),
+    proposeEveryMs: prng.pick([3, 10, 30, 100]),
+    delayMs: prng.pick([1, 5, 20, 60]),
+    syncMs: prng.pick([0.5, 5, 20, 80]),
+    epochMs: prng.pick([0.5, 5, 20, 80]),
+    dialMs: 60,
+    crashInStep: prng.pick([0, 0.0003, 0.002]),
+  }
+}
+
+/** Leaders that hardly get to broadcast: faults come as fast as elections, and last about as long. */
+function drawChurn(prng: Prng) {
+  return {
+    faultEveryMs: prng.pick([10, 20, 40]),
+    faultMs: prng.pick([20, 60, 200]),
+    faultAtChange: prng.pick([0.05, 0.2, 0.4]),
+    proposeEveryMs: prng.pick([5, 20, 50]),
+    delayMs: prng.pick([0.5, 2, 5]),
+    syncMs: prng.pick([0.5, 5, 20, 40]),
+    epochMs: prng.pick([0.5, 5, 20]),
+    dialMs: prng.pick([3, 10]),
+    crashInStep: prng.pick([0, 0.002, 0.01]),
+  }
+}
+
+function drawQuorum(prng: Prng, voters: readonly number[]): { quorum: Quorum; kind: string } {
+  if (voters.length >= 3 && prng.chance(0.15)) {
+    const groups = voters.length < 6 ? [voters] : [voters.slice(0, 2), voters.slice(2, 4), voters.slice(4)]
+    const weights = new Map(voters.map((id) => [id, id === voters.length ? prng.int(0, 1) : prng.int(1, 2)]))
+    return { quorum: hierarchical(groups, weights), kind: 'hierarchical' }
+  }
+  return { quorum: majority(voters), kind: 'majority' }
+}

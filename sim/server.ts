@@ -1,0 +1,324 @@
+// A simulated server: the real core, a disk, and a state machine that is nothing but the list of what was delivered. It
+// performs effects as the node does, and dies between any two of them if it is told to.
+import { type Core, createCore, step } from '../src/zab/core.ts'
+import type { Effect, Event } from '../src/zab/events.ts'
+import type { Checker, Subject } from './checker.ts'
+import { type Checkpoint, Disk } from './disk.ts'
+import type { Endpoint, Network, Parcel } from './network.ts'
+import type { Prng } from './prng.ts'
+import type { Profile } from './profile.ts'
+import type { Schedule } from './schedule.ts'
+import { describe } from './trace.ts'
+import { check } from './violation.ts'
+
+export type ServerParts = {
+  readonly id: number
+  readonly profile: Profile
+  readonly schedule: Schedule
+  readonly prng: Prng
+  readonly network: Network
+  readonly checker: Checker
+  /** Called with every step. */
+  readonly onStep: () => void
+  /** A role or phase has begun. */
+  readonly onChange: (server: Server) => void
+  /** The process has died between two effects. */
+  readonly onCrash: (server: Server) => void
+  readonly trace: ((line: string) => void) | undefined
+}
+
+/** See file header. */
+export class Server implements Endpoint, Subject {
+  readonly id: number
+  readonly disk: Disk
+  core: Core | undefined
+  count = 0
+  applied = 0
+  /** Faults are injected into its steps. */
+  fragile = true
+  paused = false
+  /** Local time runs at this rate, and was set forward by `clockOffset`. */
+  clockRate = 1
+  clockOffset = 0
+  readonly #parts: ServerParts
+  #inbox: (() => void)[] = []
+  #life = 0
+  /** A snapshot that is awaited. */
+  #awaited: { from: number; session: number } | undefined
+  readonly #confirms = new Map<number, number>()
+  #confirmId = 0
+  #proposals = 0
+
+  constructor(parts: ServerParts) {
+    this.#parts = parts
+    this.id = parts.id
+    const { schedule, prng, profile, checker, id } = parts
+    this.disk = new Disk(schedule, prng, profile.syncMs, profile.epochMs, {
+      appended: (entry) => checker.appended(id, entry),
+      shrunk: () => checker.shrunk(),
+      epochsSaved: (before, after) => checker.epochsSaved(id, before, after),
+    })
+    checker.add(this)
+  }
+
+  get running(): boolean {
+    return this.core !== undefined
+  }
+
+  /** Established, and willing. */
+  get leads(): boolean {
+    const role = this.core?.role
+    return role?.type === 'leading' && role.phase === 'broadcast' && role.resigning === undefined
+  }
+
+  /** Serves clients: leads or follows in broadcast. */
+  get serves(): boolean {
+    const role = this.core?.role
+    return role !== undefined && role.type !== 'looking' && role.phase === 'broadcast'
+  }
+
+  // ---------------------------------------------------------------- life
+
+  boot(): void {
+    const { profile, schedule } = this.#parts
+    const { epochs, checkpoint, trimmedTo, entries } = this.disk
+    this.#life++
+    this.applied = checkpoint.zxid
+    this.count = checkpoint.count
+    this.core = createCore({
+      id: this.id,
+      quorum: profile.quorum,
+      epochs,
+      trimmedTo,
+      lasts: entries.map(({ last }) => last),
+      applied: checkpoint.zxid,
+      settings: profile.settings,
+      firstSession: this.#life * 1e6,
+    })
+    this.#trace('boots')
+    const life = this.#life
+    this.disk.start((event) => this.#enter(() => this.#handle(event), life))
+    this.#handle({ type: 'start', now: this.#clock() })
+    schedule.after(0, () => this.#tick(life))
+  }
+
+  crash(): void {
+    if (!this.running) return
+    this.#trace('dies')
+    this.core = undefined
+    this.#awaited = undefined
+    this.#confirms.clear()
+    this.#inbox = []
+    this.paused = false
+    this.disk.crash()
+    this.#parts.network.died(this.id)
+  }
+
+  pause(): void {
+    this.paused = true
+    this.#trace('stands still')
+  }
+
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    this.#trace('goes on')
+    for (const action of this.#inbox.splice(0)) action()
+  }
+
+  #tick(life: number): void {
+    if (life !== this.#life || !this.running) return
+    const { schedule, prng, profile } = this.#parts
+    this.#enter(() => this.#handle({ type: 'tick', now: this.#clock() }), life)
+    schedule.after((profile.settings.tickMs / 8) * prng.between(0.8, 1.2), () => this.#tick(life))
+  }
+
+  #clock(): number {
+    return 1e6 + this.#parts.schedule.now * this.clockRate + this.clockOffset
+  }
+
+  // ---------------------------------------------------------------- what comes in
+
+  connected(peer: number): void {
+    this.#enter(() => this.#handle({ type: 'peerConnected', peer }), this.#life)
+  }
+
+  lost(peer: number): void {
+    this.#enter(() => {
+      if (this.#awaited?.from === peer) this.#abortSnapshot()
+      this.#handle({ type: 'peerLost', peer })
+    }, this.#life)
+  }
+
+  received(from: number, parcel: Parcel): void {
+    this.#enter(() => {
+      if (parcel.type === 'core') this.#handle({ type: 'message', from, message: parcel.message })
+      else this.#takeSnapshot(from, parcel.session, parcel.checkpoint)
+    }, this.#life)
+  }
+
+  propose(count: number): void {
+    const bytes = new Uint8Array(this.#parts.prng.int(1, 60))
+    this.#proposals++
+    this.#enter(() => {
+      if (this.leads) this.#handle({ type: 'propose', count, bytes, origin: this.#proposals })
+    }, this.#life)
+  }
+
+  confirm(): void {
+    this.#enter(() => {
+      if (!this.leads) return
+      const id = ++this.#confirmId
+      this.#confirms.set(id, this.#parts.checker.committed)
+      this.#handle({ type: 'confirm', id })
+    }, this.#life)
+  }
+
+  event(event: Event): void {
+    this.#enter(() => this.#handle(event), this.#life)
+  }
+
+  /** Writes a checkpoint of what is applied, and forgets some of the log. */
+  writeCheckpoint(): void {
+    if (this.core === undefined || this.paused || this.core.installing || this.core.needsSnapshot) return
+    this.disk.checkpoint = { zxid: this.applied, count: this.count }
+    const covered = this.disk.entries.filter(({ last }) => last <= this.applied)
+    if (covered.length === 0) return
+    this.disk.trim(this.#parts.prng.pick(covered).last)
+  }
+
+  /** A server that stands still takes nothing until it goes on. */
+  #enter(action: () => void, life: number): void {
+    const guarded = () => {
+      if (life === this.#life && this.running) action()
+    }
+    if (this.paused) this.#inbox.push(guarded)
+    else guarded()
+  }
+
+  // ---------------------------------------------------------------- the core
+
+  #handle(event: Event): void {
+    const { core } = this
+    if (core === undefined) return
+    const { prng, profile, onStep, checker } = this.#parts
+    if (event.type !== 'tick') this.#trace(describe(event))
+    const effects = step(core, event)
+    const dies = this.fragile && effects.length > 0 && prng.chance(profile.crashInStep)
+    const performed = dies ? prng.int(0, effects.length) : effects.length
+    for (let i = 0; i < performed; i++) this.#perform(effects[i] as Effect)
+    const { role } = core
+    if (role.type === 'leading' && role.phase === 'broadcast') checker.commits(role.committed)
+    if (dies) this.#parts.onCrash(this)
+    onStep()
+  }
+
+  #perform(effect: Effect): void {
+    const { network, checker } = this.#parts
+    this.#trace(`  ${describe(effect)}`)
+    switch (effect.type) {
+      case 'send':
+        network.send(this.id, effect.to, { type: 'core', message: effect.message })
+        break
+      case 'append':
+        if (effect.origin !== undefined) checker.broadcast(this.id, effect.entry)
+        this.disk.append(effect.entry)
+        break
+      case 'truncate':
+        this.disk.truncate(effect.zxid)
+        break
+      case 'saveEpochs':
+        this.disk.saveEpochs(effect.epochs)
+        break
+      case 'commit':
+        this.#deliver(effect.zxid)
+        break
+      case 'readEntries':
+        this.#read(effect.id, effect.to, effect.after, effect.maxBytes)
+        break
+      case 'sendSnapshot':
+        this.#sendSnapshot(effect.to, effect.session, effect.atLeast)
+        break
+      case 'receiveSnapshot':
+        this.#awaited = { from: effect.from, session: effect.session }
+        break
+      case 'abortSnapshot':
+        this.#abortSnapshot()
+        break
+      case 'roleChanged':
+        if (effect.role === 'leading' && effect.phase === 'broadcast') checker.established(this, effect.epoch)
+        this.#parts.onChange(this)
+        break
+      case 'dropPeer':
+        network.disconnect(this.id, effect.peer)
+        break
+      case 'confirmed':
+        checker.confirmed(this.id, effect.zxid, this.#confirms.get(effect.id) ?? 0)
+        break
+      case 'resigned':
+      case 'diverged':
+        break
+    }
+  }
+
+  /** Applies what is committed and not applied, from the log on disk. */
+  #deliver(zxid: number): void {
+    for (const entry of this.disk.after(this.applied)) {
+      if (entry.last > zxid) break
+      this.#parts.checker.delivered(this, entry)
+      this.applied = entry.last
+      this.count++
+    }
+    check(
+      this.applied >= zxid,
+      () => `server ${this.id} can not deliver up to ${zxid}: it is not on its disk`,
+    )
+  }
+
+  #read(id: number, to: number, after: number, maxBytes: number): void {
+    const { schedule, prng, profile } = this.#parts
+    const life = this.#life
+    schedule.after(prng.between(0, profile.syncMs), () => {
+      this.#enter(() => {
+        const all = after < this.disk.trimmedTo ? [] : this.disk.after(after)
+        let bytes = 0
+        const fits = all.filter((entry, i) => {
+          bytes += entry.bytes.length
+          return i === 0 || bytes <= maxBytes
+        })
+        this.#handle({ type: 'entriesRead', id, to, entries: fits })
+      }, life)
+    })
+  }
+
+  // ---------------------------------------------------------------- snapshots
+
+  #sendSnapshot(to: number, session: number, atLeast: number): void {
+    const { network, prng } = this.#parts
+    if (this.disk.checkpoint.zxid < atLeast) this.disk.checkpoint = { zxid: this.applied, count: this.count }
+    const { checkpoint } = this.disk
+    check(checkpoint.zxid >= atLeast, () => `server ${this.id} has no snapshot at ${atLeast} or above`)
+    network.send(this.id, to, { type: 'snapshot', session, checkpoint }, prng.between(0, 100))
+  }
+
+  #takeSnapshot(from: number, session: number, checkpoint: Checkpoint): void {
+    if (this.#awaited?.from !== from || this.#awaited.session !== session) return
+    this.#awaited = undefined
+    this.disk.install(checkpoint)
+    this.applied = checkpoint.zxid
+    this.count = checkpoint.count
+  }
+
+  #abortSnapshot(): void {
+    if (this.#awaited === undefined) return
+    this.#awaited = undefined
+    const life = this.#life
+    this.#parts.schedule.after(0.1, () => this.#enter(() => this.#handle({ type: 'snapshotAborted' }), life))
+  }
+
+  #trace(line: string): void {
+    const { trace, schedule } = this.#parts
+    if (trace === undefined) return
+    trace(`${schedule.now.toFixed(2).padStart(10)} ${this.id} ${line}`)
+  }
+}

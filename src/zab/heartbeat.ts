@@ -1,0 +1,96 @@
+// Signs of life between leader and learners, and what the leader derives from them: whether it still has a quorum, and
+// that it had one at a moment (confirm).
+import { abdicate } from './broadcast.ts'
+import { removeLearner } from './discovery.ts'
+import type { Learner } from './progress.ts'
+import { type Core, disconnect, emit, type Following, type Leading, leave, peerOf, send } from './state.ts'
+
+/** Leader's tick. `late`: this process stood still, so others' silence says nothing yet. */
+export function tickLeading(core: Core, role: Leading, late: boolean): void {
+  const { tickMs, initLimit, syncLimit } = core.settings
+  const { now } = core
+  if (now - role.pingedAt >= tickMs / 2) {
+    role.pingedAt = now
+    ping(core, role)
+  }
+  if (late) return
+  for (const { id, heardAt } of [...role.learners]) {
+    if (now - heardAt <= syncLimit * tickMs) continue
+    disconnect(core, id, `nothing heard from learner ${id} for ${now - heardAt} ms`)
+    removeLearner(role, id)
+  }
+  if (role.phase !== 'broadcast' && now - role.since > initLimit * tickMs)
+    leave(core, `not established within ${initLimit} ticks`)
+  else if (role.owedSince !== undefined && now - role.owedSince > syncLimit * tickMs)
+    leave(core, `the disk has not finished a write for ${now - role.owedSince} ms`)
+  else if (role.resigning !== undefined && now - role.resigning > syncLimit * tickMs) abdicate(core)
+}
+
+function ping(core: Core, role: Leading): void {
+  role.pingSeq++
+  for (const { id, session } of role.learners) send(core, id, { type: 'ping', session, seq: role.pingSeq })
+}
+
+/** A leader without a quorum steps down at once. Once established only those count whose acks do. */
+export function checkSupport(core: Core, role: Leading): void {
+  const supports = (id: number) => {
+    if (id === core.id) return true
+    const learner = role.learners.find((one) => one.id === id)
+    if (role.phase === 'broadcast') return learner?.synced === true
+    return learner !== undefined || (role.phase === 'discovery' && mayCome(core, id))
+  }
+  if (!core.quorum.contains(supports)) leave(core, 'no quorum follows any more')
+}
+
+/**
+ * Whether a server is still expected. One that says it looks, but not for whom it votes, may be answering to what this
+ * server was before it led: it is on its way to hear the news. Two servers that take such answers for a refusal can
+ * chase each other for ever.
+ */
+function mayCome(core: Core, id: number): boolean {
+  const peer = peerOf(core, id)
+  const vote = peer?.status?.leader
+  return peer !== undefined && (vote === undefined || vote === core.id)
+}
+
+/** Learner's tick. */
+export function tickFollowing(core: Core, role: Following, late: boolean): void {
+  const { tickMs, syncLimit } = core.settings
+  if (late) return
+  const silence = core.now - role.heardAt
+  // A server that everybody votes for may have stopped in the middle of the election.
+  const limit = role.answered ? syncLimit * tickMs : tickMs
+  if (silence <= limit) return
+  disconnect(core, role.leader, `nothing heard from leader ${role.leader} for ${silence} ms`)
+  leave(core, `nothing heard from leader ${role.leader} for ${silence} ms`)
+}
+
+/** Asks a quorum whether it still follows. Rounds do not overlap: what is asked meanwhile shares the next one. */
+export function confirm(core: Core, role: Leading, id: number): void {
+  role.confirmNext.push(id)
+  if (role.confirming.ids.length === 0) startConfirming(core, role)
+}
+
+function startConfirming(core: Core, role: Leading): void {
+  const { confirming, confirmNext } = role
+  confirming.ids = confirmNext.splice(0)
+  ping(core, role)
+  confirming.seq = role.pingSeq
+  confirming.zxid = role.committed
+  finishConfirming(core, role)
+}
+
+export function onPong(core: Core, role: Leading, learner: Learner, seq: number): void {
+  learner.pong = seq
+  if (role.confirming.ids.length > 0) finishConfirming(core, role)
+}
+
+/** Only those count that adopted this epoch: they had promised no later one when they answered. */
+function finishConfirming(core: Core, role: Leading): void {
+  const { confirming, learners } = role
+  const answered = (id: number) =>
+    id === core.id || learners.some((one) => one.id === id && one.synced && one.pong >= confirming.seq)
+  if (!core.quorum.contains(answered)) return
+  for (const id of confirming.ids.splice(0)) emit(core, { type: 'confirmed', id, zxid: confirming.zxid })
+  if (role.confirmNext.length > 0) startConfirming(core, role)
+}

@@ -1,0 +1,144 @@
+// The server's history as the core sees it: where entries end, how far it is durable, and the newest entries
+// themselves. The entries below live in the log. Pure bookkeeping: it decides nothing.
+import { assert } from '../base/assert.ts'
+import type { Entry } from './types.ts'
+
+export type History = {
+  /** Entries at or below are not in the log any more; always the end of an entry, or of a snapshot, or 0. */
+  trimmedTo: number
+  /** `last` of each entry above trimmedTo, ascending. */
+  readonly lasts: number[]
+  /** Everything up to here is on disk. Never above the end. */
+  durable: number
+  /** The newest entries, without a hole up to the end. Entries that are not durable are always here. */
+  readonly recent: Entry[]
+  recentBytes: number
+  readonly cacheBytes: number
+}
+
+/** A history as the log has it. */
+export function createHistory(trimmedTo: number, lasts: readonly number[], cacheBytes: number): History {
+  const history: History = {
+    trimmedTo,
+    lasts: [...lasts],
+    durable: 0,
+    recent: [],
+    recentBytes: 0,
+    cacheBytes,
+  }
+  history.durable = endOf(history)
+  return history
+}
+
+/** zxid of the last transaction of the history. */
+export function endOf(history: History): number {
+  const { lasts, trimmedTo } = history
+  return lasts.length === 0 ? trimmedTo : (lasts[lasts.length - 1] as number)
+}
+
+/** The last end of an entry at or below `zxid`; undefined if that is in the part that was trimmed. */
+export function pointAtOrBelow(history: History, zxid: number): number | undefined {
+  if (zxid < history.trimmedTo) return undefined
+  const index = countUpTo(history.lasts, zxid)
+  return index === 0 ? history.trimmedTo : history.lasts[index - 1]
+}
+
+/** Whether an entry, or the part that was trimmed, ends at `zxid`. */
+export function hasPoint(history: History, zxid: number): boolean {
+  return pointAtOrBelow(history, zxid) === zxid
+}
+
+/** Adds an entry that follows the end (asserted). */
+export function pushEntry(history: History, entry: Entry): void {
+  assert(entry.prev === endOf(history), `entry ${entry.first} follows ${entry.prev}, not ${endOf(history)}`)
+  assert(entry.first > entry.prev && entry.last >= entry.first, `entry ${entry.first} to ${entry.last}`)
+  history.lasts.push(entry.last)
+  history.recent.push(entry)
+  history.recentBytes += entry.bytes.length
+  if (history.recentBytes > history.cacheBytes) evict(history)
+}
+
+/** Cuts everything after `zxid`, which is the end of an entry (asserted). */
+export function cut(history: History, zxid: number): void {
+  assert(hasPoint(history, zxid), `no entry ends at ${zxid}`)
+  const { lasts, recent } = history
+  lasts.length = countUpTo(lasts, zxid)
+  while (recent.length > 0 && (recent[recent.length - 1] as Entry).last > zxid)
+    history.recentBytes -= (recent.pop() as Entry).bytes.length
+  history.durable = Math.min(history.durable, zxid)
+}
+
+/** The history is what a snapshot at `zxid` says, and nothing else. */
+export function replace(history: History, zxid: number): void {
+  history.trimmedTo = zxid
+  history.lasts.length = 0
+  history.durable = zxid
+  history.recent.length = 0
+  history.recentBytes = 0
+}
+
+/** Entries at or below `zxid` are gone from the log. */
+export function trim(history: History, zxid: number): void {
+  if (zxid <= history.trimmedTo) return
+  assert(
+    hasPoint(history, zxid) && zxid <= history.durable,
+    `trimmed to ${zxid}, where no durable entry ends`,
+  )
+  history.lasts.splice(0, countUpTo(history.lasts, zxid))
+  history.trimmedTo = zxid
+}
+
+/** Entries after `after` as far as `maxBytes` goes, at least one; undefined if they must be read from the log. */
+export function cachedAfter(history: History, after: number, maxBytes: number): Entry[] | undefined {
+  const { recent } = history
+  let index = firstAfter(recent, after)
+  const head = recent[index]
+  if (head === undefined || head.prev !== after) return undefined
+  const found: Entry[] = []
+  let bytes = 0
+  for (; index < recent.length; index++) {
+    const entry = recent[index] as Entry
+    bytes += entry.bytes.length
+    if (found.length > 0 && bytes > maxBytes) break
+    found.push(entry)
+  }
+  return found
+}
+
+/** Down to three quarters, so that not every entry moves the whole array. */
+function evict(history: History): void {
+  const { recent, durable } = history
+  let count = 0
+  let bytes = history.recentBytes
+  while (count < recent.length && bytes > history.cacheBytes * 0.75) {
+    const entry = recent[count] as Entry
+    if (entry.last > durable) break
+    bytes -= entry.bytes.length
+    count++
+  }
+  recent.splice(0, count)
+  history.recentBytes = bytes
+}
+
+/** How many of the ascending numbers are at or below `zxid`. */
+function countUpTo(lasts: readonly number[], zxid: number): number {
+  let low = 0
+  let high = lasts.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((lasts[middle] as number) <= zxid) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function firstAfter(entries: readonly Entry[], zxid: number): number {
+  let low = 0
+  let high = entries.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((entries[middle] as Entry).last <= zxid) low = middle + 1
+    else high = middle
+  }
+  return low
+}
