@@ -11,7 +11,8 @@ export type Checkpoint = { readonly zxid: number; readonly count: number }
 /** Upper bound of any write, so that the recovery at the end of a run is bounded. */
 const longestMs = 3000
 /** Some disks are slow all their life, perhaps in one respect only. */
-const ownFactors = [1, 1, 1, 1, 3, 20]
+const logFactors = [1, 1, 1, 1, 3, 20]
+const epochFactors = [1, 1, 1, 10, 100]
 
 type LogChange =
   | { readonly type: 'append'; readonly entry: Entry }
@@ -59,8 +60,8 @@ export class Disk {
     this.#syncMs = syncMs
     this.#epochMs = epochMs
     this.#watcher = watcher
-    this.#logFactor = prng.pick(ownFactors)
-    this.#epochFactor = prng.pick(ownFactors)
+    this.#logFactor = prng.pick(logFactors)
+    this.#epochFactor = prng.pick(epochFactors)
   }
 
   get end(): number {

@@ -67,7 +67,7 @@ function runMany(from: number, count: number): boolean {
 
 async function main(): Promise<boolean> {
   if (values.mutations || values.mutation !== undefined)
-    return await runMutations({ seeds: Number(values.seeds ?? '400'), steps, only: values.mutation, print })
+    return await runMutations({ seeds: Number(values.seeds ?? '5000'), steps, only: values.mutation, print })
   if (values.seed !== undefined) return runOne(Number(values.seed))
   return runMany(Number(values.from), Number(values.seeds ?? '100'))
 }

@@ -194,10 +194,27 @@ export const mutations: readonly Mutation[] = [
   },
   {
     name: 'nobody is ahead',
-    standsFor: 'the leader checks that no ACKEPOCH is more recent; election ignores history',
+    standsFor: 'the leader checks that no ACKEPOCH is more recent than itself',
+    changes: [{ file: 'src/zab/discovery', find: 'if (isAhead(core, ack))', replace: 'if (false)' }],
+  },
+  {
+    name: 'election ignores history',
+    standsFor: 'and so do the votes',
     changes: [
       { file: 'src/zab/discovery', find: 'if (isAhead(core, ack))', replace: 'if (false)' },
       { file: 'src/zab/election', find: 'if (a.last !== b.last)', replace: 'if (false)' },
+    ],
+  },
+  {
+    name: 'any snapshot for a diverged server',
+    standsFor: 'not one below what its log makes durable',
+    changes: [
+      { file: 'src/zab/sync', find: 'if (core.committed >= atLeast)', replace: 'if (true)' },
+      {
+        file: 'src/zab/sync',
+        find: 'Math.max(Math.min(role.committed, learner.last), core.history.trimmedTo)',
+        replace: 'core.history.trimmedTo',
+      },
     ],
   },
   {

@@ -2,7 +2,7 @@
 // processes that stand still, clocks that jump, leaders that resign, states that diverge.
 import type { Network } from './network.ts'
 import type { Prng } from './prng.ts'
-import { keepaliveMs, type Profile } from './profile.ts'
+import type { Profile } from './profile.ts'
 import type { Schedule } from './schedule.ts'
 import type { Server } from './server.ts'
 
@@ -51,7 +51,12 @@ export class Nemesis {
     const { prng, profile, schedule, servers, network } = this.#parts
     if (!this.#active || !prng.chance(profile.faultAtChange)) return
     const target = prng.chance(0.5) ? server : prng.pick(servers)
-    schedule.after(prng.between(0, 2 * (profile.delayMs + profile.syncMs)), () => {
+    if (prng.chance(0.3)) {
+      this.#slowDisk(target)
+      return
+    }
+    const scale = prng.pick([2, 2, 20])
+    schedule.after(prng.between(0, scale * (profile.delayMs + profile.syncMs)), () => {
       if (!this.#active) return
       const draw = prng.next()
       if (draw < 0.5) this.#restart(target, this.#downtime())
@@ -165,7 +170,7 @@ export class Nemesis {
     if (prng.chance(0.7)) disk.logSlowness = prng.pick([5, 50, 500])
     if (prng.chance(0.4)) disk.epochSlowness = prng.pick([5, 50, 500])
     this.#trace(`disk of ${server.id} is ${disk.logSlowness} and ${disk.epochSlowness} times slower`)
-    schedule.after(prng.between(20, profile.faultMs), () => {
+    schedule.after(prng.between(10, 2 * profile.faultMs), () => {
       disk.logSlowness = 1
       disk.epochSlowness = 1
     })
@@ -177,8 +182,8 @@ export class Nemesis {
     const pausedMs = prng.chance(0.5) ? prng.between(1, 100) : prng.between(1, profile.faultMs)
     server.pause()
     schedule.after(pausedMs, () => server.resume())
-    if (pausedMs < keepaliveMs) return
-    schedule.after(keepaliveMs, () => {
+    if (pausedMs < profile.keepaliveMs) return
+    schedule.after(profile.keepaliveMs, () => {
       if (!server.paused) return
       for (const { id } of servers) if (prng.chance(0.7)) network.disconnect(server.id, id)
     })

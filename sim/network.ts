@@ -5,7 +5,7 @@
 import type { Message } from '../src/zab/messages.ts'
 import type { Checkpoint } from './disk.ts'
 import type { Prng } from './prng.ts'
-import { keepaliveMs } from './profile.ts'
+import type { Profile } from './profile.ts'
 import type { Schedule } from './schedule.ts'
 
 /** What travels: the core's messages, and the snapshots of the node. */
@@ -44,8 +44,7 @@ type Connection = { readonly lanes: readonly [Lane, Lane]; open: boolean }
 export class Network {
   readonly #schedule: Schedule
   readonly #prng: Prng
-  readonly #delayMs: number
-  readonly #dialMs: number
+  readonly #profile: Profile
   readonly #connections = new Map<string, Connection>()
   readonly #blocked = new Map<string, number>()
   readonly #endpoints: Endpoint[] = []
@@ -53,11 +52,10 @@ export class Network {
   /** Messages delivered. */
   delivered = 0
 
-  constructor(schedule: Schedule, prng: Prng, delayMs: number, dialMs: number) {
+  constructor(schedule: Schedule, prng: Prng, profile: Profile) {
     this.#schedule = schedule
     this.#prng = prng
-    this.#delayMs = delayMs
-    this.#dialMs = dialMs
+    this.#profile = profile
   }
 
   /** Adds a server; from now on it and the others try to connect whenever they can. */
@@ -84,7 +82,7 @@ export class Network {
     if (this.isBlocked(from, to)) return
     const block = ++this.#blocks
     this.#blocked.set(`${from}>${to}`, block)
-    this.#schedule.after(keepaliveMs * this.#prng.between(0.5, 1), () => {
+    this.#schedule.after(this.#profile.keepaliveMs * this.#prng.between(0.5, 1), () => {
       if (this.#blocked.get(`${from}>${to}`) === block) this.disconnect(from, to)
     })
   }
@@ -113,7 +111,7 @@ export class Network {
   }
 
   #dial(a: Endpoint, b: Endpoint): void {
-    this.#schedule.after(this.#prng.between(0.5, this.#dialMs), () => {
+    this.#schedule.after(this.#prng.between(0.5, this.#profile.dialMs), () => {
       const key = keyOf(a.id, b.id)
       const free = !this.isBlocked(a.id, b.id) && !this.isBlocked(b.id, a.id)
       if (free && a.running && b.running && !this.#connections.has(key)) this.#connect(key, a, b)
@@ -140,9 +138,9 @@ export class Network {
       if (this.isBlocked(lane.from.id, lane.to.id)) {
         lane.cut = true
         lane.held = []
-        this.#schedule.after(this.#prng.between(0, keepaliveMs), over)
+        this.#schedule.after(this.#prng.between(0, this.#profile.keepaliveMs), over)
       } else {
-        const at = Math.max(lane.nextAt, this.#schedule.now + this.#prng.between(0, this.#delayMs))
+        const at = Math.max(lane.nextAt, this.#schedule.now + this.#prng.between(0, this.#profile.delayMs))
         this.#schedule.at(at, over)
       }
     }
@@ -172,7 +170,7 @@ export class Network {
 
   #queue(lane: Lane, extraMs: number, deliver: () => void): void {
     const slow = this.#prng.chance(0.01) ? 10 : 1
-    const delay = this.#prng.between(0.05, 0.05 + this.#delayMs * slow) + extraMs
+    const delay = this.#prng.between(0.05, 0.05 + this.#profile.delayMs * slow) + extraMs
     lane.nextAt = Math.max(lane.nextAt, this.#schedule.now + delay)
     const arrive = () => {
       if (lane.cut || lane.over) return

@@ -22,6 +22,8 @@ export type Profile = {
   readonly syncMs: number
   /** Upper bound of an ordinary save of the epochs. */
   readonly epochMs: number
+  /** Without a sign of life on a connection for so long the transport gives it up: a promise that the core relies on. */
+  readonly keepaliveMs: number
   /** Upper bound of the time between two attempts to connect. */
   readonly dialMs: number
   /** Chance that a step with effects ends in a crash between two of them. */
@@ -30,9 +32,6 @@ export type Profile = {
   readonly hugeProposals: number
   readonly checkpointEveryMs: number
 }
-
-/** Without an answer on a connection for so long the transport gives it up; the contract that the core relies on. */
-export const keepaliveMs = 400
 
 /** Draws a profile. */
 export function drawProfile(prng: Prng): Profile {
@@ -70,6 +69,7 @@ function drawCalm(prng: Prng) {
     delayMs: prng.pick([1, 5, 20, 60]),
     syncMs: prng.pick([0.5, 5, 20, 80]),
     epochMs: prng.pick([0.5, 5, 20, 80]),
+    keepaliveMs: 400,
     dialMs: 60,
     crashInStep: prng.pick([0, 0.0003, 0.002]),
   }
@@ -85,6 +85,7 @@ function drawChurn(prng: Prng) {
     delayMs: prng.pick([0.5, 2, 5]),
     syncMs: prng.pick([0.5, 5, 20, 40]),
     epochMs: prng.pick([0.5, 5, 20]),
+    keepaliveMs: prng.pick([15, 40, 400]),
     dialMs: prng.pick([3, 10]),
     crashInStep: prng.pick([0, 0.002, 0.01]),
   }

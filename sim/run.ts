@@ -64,7 +64,7 @@ class World {
     this.profile = drawProfile(this.prng)
     const { schedule, prng, profile } = this
     trace?.(`profile ${JSON.stringify(profile)}`)
-    this.network = new Network(schedule, prng, profile.delayMs, profile.dialMs)
+    this.network = new Network(schedule, prng, profile)
     this.checker = new Checker(profile.quorum)
     const { network, checker } = this
     const onStep = () => {
@@ -163,7 +163,9 @@ class World {
         const huge = prng.chance(profile.hugeProposals)
         const leader = prng.pick(leaders)
         leader.propose(huge ? prng.int(2 ** 29, 2 ** 31) : prng.int(1, 3))
-        if (prng.chance(0.3)) prng.pick(leaders).confirm()
+        // Two at a time: the old one must not confirm any more.
+        if (leaders.length > 1) for (const one of leaders) one.confirm()
+        else if (prng.chance(0.2)) leader.confirm()
       }
       this.#propose()
     })
