@@ -152,8 +152,7 @@ export class Node implements Backend {
       maxSessionTimeoutMs: config.maxSessionTimeout,
       tickMs: config.tickTime,
       skipAcl: config.skipAcl,
-      reconfigEnabled: config.reconfigEnabled,
-      standalone: config.standalone,
+      writeRules: { schemes: this.authenticator.schemes, reconfigEnabled: config.reconfigEnabled },
     }
     this.expiry = new ExpiryQueue(config.tickTime)
     this.#applier = new Applier(tree)
@@ -240,7 +239,6 @@ export class Node implements Backend {
       if (entry.last > zxid) break
       assert(entry.first > this.tree.zxid, `entry ${entry.first} overlaps the state at ${this.tree.zxid}`)
       const batch = Batch.decode(entry.bytes)
-      this.tree.watched = this.watches.size > 0
       for (let i = 0; i < batch.count; i++) this.#apply(batch, i, entry.first + i, undefined, 0)
       count += batch.count
       bytes += entry.bytes.length

@@ -7,6 +7,7 @@ import type { Authenticator } from './auth.ts'
 import type { Connection } from './connection.ts'
 import type { ServerStats } from './stats.ts'
 import type { Watches } from './watches.ts'
+import type { WriteRules } from './writes.ts'
 
 /** Settings that the connections read. */
 export type ConnectionLimits = {
@@ -17,8 +18,8 @@ export type ConnectionLimits = {
   /** Width of a session deadline. */
   readonly tickMs: number
   readonly skipAcl: boolean
-  readonly reconfigEnabled: boolean
-  readonly standalone: boolean
+  /** What this server's settings forbid of writes. */
+  readonly writeRules: WriteRules
 }
 
 /** See file header. All methods are synchronous; answers to writes come back through `Connection.completed`. */
@@ -74,7 +75,7 @@ export interface Backend {
   touch(session: number, timeoutMs: number, now: number): void
   /** The connection is gone. */
   detach(connection: Connection): void
-  /** The connection stopped reading because of `overloaded` and wants to be resumed. */
+  /** The connection stopped reading, for `overloaded` or to let others have their turn, and wants to be resumed. */
   stalled(connection: Connection): void
   /** The connection has output that should go out when the turn is over. */
   flushLater(connection: Connection): void

@@ -111,7 +111,6 @@ export class Connection implements ReadContext<Connection> {
     this.remotePort = socket.remotePort ?? 0
     this.stats = new ConnectionStats(establishedAt)
     this.accepted = backend.now()
-    socket.setNoDelay(true)
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     socket.on('drain', () => {
       this.#slow = false
@@ -483,11 +482,7 @@ export class Connection implements ReadContext<Connection> {
   #write(xid: number, type: number, r: Reader, arrived: number): void {
     const backend = this.#backend
     const start = r.pos
-    const refused = admissionError(type, r, {
-      schemes: backend.authenticator.schemes,
-      reconfigEnabled: backend.limits.reconfigEnabled,
-      standalone: backend.limits.standalone,
-    })
+    const refused = admissionError(type, r, backend.limits.writeRules)
     if (!backend.writable) {
       // The disk takes no writes: the client is told.
       this.#refuse(xid, type, Code.systemError, arrived)

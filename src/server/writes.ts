@@ -13,7 +13,6 @@ export type WriteRules = {
   /** ACL schemes that are switched on. */
   readonly schemes: ReadonlySet<string>
   readonly reconfigEnabled: boolean
-  readonly standalone: boolean
 }
 
 /** Whether the operation goes through the write path. */

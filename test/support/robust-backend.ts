@@ -29,8 +29,7 @@ export class FakeBackend implements Backend {
     maxSessionTimeoutMs: 40_000,
     tickMs: 2000,
     skipAcl: false,
-    reconfigEnabled: false,
-    standalone: true,
+    writeRules: { schemes: new Set(['ip', 'digest']), reconfigEnabled: false },
   }
   readonly lines: string[] = []
   readonly logger = createLogger({
