@@ -1,6 +1,6 @@
 // The ports through which the node uses its disk. The real ones are on LevelDB; tests and the simulator give others.
 // Nothing here knows what a transaction or a znode is.
-import type { Entry, Epochs } from '../zab/types.ts'
+import type { Entry, Epochs, VotingAt } from '../zab/types.ts'
 
 /**
  * The durable history of a server.
@@ -15,8 +15,14 @@ export interface LogStore {
   readonly lastZxid: number
   /** Entries whose `last` is above this zxid are all there. Always the `last` of an entry (or a checkpoint's zxid). */
   readonly trimmedTo: number
+  /** This server's state was found to differ from the ensemble's (`markDiverged`): only a snapshot helps. */
+  readonly diverged: boolean
   /** Why the store takes no writes; undefined while it works. */
   readonly failure: StorageError | undefined
+  /** What a consensus core must know of the history: see LogIndex. Reads keys only. Rejects with StorageError. */
+  index(): Promise<LogIndex>
+  /** Durable when it resolves; an installed checkpoint takes it back. */
+  markDiverged(): Promise<void>
   /**
    * Appends entries in order. Resolves when they are durable (fsync). Calls may not overlap (asserted), and the first
    * entry's `prev` must be `lastZxid` (asserted). `bytes` must not change before it settles. Rejects with StorageError;
@@ -45,6 +51,17 @@ export interface LogStore {
   reopen(): Promise<void>
   /** Waits for what is under way; the next open then insists on finding everything. Does not reject. */
   close(): Promise<void>
+}
+
+/** Where the entries of a log end, and which of them changed who votes. */
+export type LogIndex = {
+  /** `last` of each entry above `trimmedTo`, ascending. */
+  readonly lasts: readonly number[]
+  /**
+   * Reconfigurations, ascending by zxid: all above `trimmedTo`, and the newest one at or below it (also one that came
+   * with an installed checkpoint). Empty if there never was one.
+   */
+  readonly votings: readonly VotingAt[]
 }
 
 /** Where a checkpoint's changes go while it is being made. Keys are 1 to 65535 bytes; both are copied at the call. */
@@ -118,9 +135,10 @@ export interface Storage {
   /**
    * Commits the open sink (begun with `replace`) as a checkpoint that takes the place of the whole history: afterwards the
    * log is empty with `lastZxid` = `trimmedTo` = `meta.zxid`. Checkpoint and log change together or, after a crash, not
-   * at all. For a snapshot that comes from the leader. Epochs stay as they are. No append may be under way.
+   * at all. For a snapshot that comes from the leader. Epochs stay as they are. No append may be under way. `voting` is
+   * the newest reconfiguration up to the checkpoint.
    */
-  install(meta: CheckpointMeta): Promise<void>
+  install(meta: CheckpointMeta, voting: VotingAt | undefined): Promise<void>
   /** Bytes of the files of the checkpoint, those of a log in the same directory not counted. */
   dataDirBytes(): Promise<number>
   /** Bytes of the files of the log. */

@@ -1,5 +1,18 @@
 // What the consensus core, the log and the peers share: entries, epochs, and the core's limits in time and bytes.
 
+/** Who votes, as plain data: what a reconfiguration replaces. `quorumOf` (quorum.ts) makes the rules of it. */
+export type Voting = {
+  /** Ids, ascending. */
+  readonly voters: readonly number[]
+  /** ZooKeeper's group.G: ids by group. Empty: a majority of the voters decides. */
+  readonly groups: readonly (readonly number[])[]
+  /** ZooKeeper's weight.N: id and weight, where it is not 1. */
+  readonly weights: readonly (readonly [id: number, weight: number])[]
+}
+
+/** A voting and the zxid of the transaction that brought it in. */
+export type VotingAt = { readonly zxid: number; readonly voting: Voting }
+
 /**
  * One entry of the replicated history: the transactions that the leader proposed in one turn of its event loop. The
  * unit of appending, acknowledging, committing and truncating; zxids inside are consecutive. The core never looks into it.
@@ -13,6 +26,8 @@ export type Entry = {
   readonly last: number
   /** The encoded transactions (see tree/batch.ts). */
   readonly bytes: Uint8Array
+  /** A reconfiguration: an entry of one transaction, from whose appending on this voting is in force beside the one before it. */
+  readonly voting?: Voting
 }
 
 /** The two epochs that a server keeps on disk (ZAB: f.p and f.a). */

@@ -1,0 +1,38 @@
+// The port through which the node talks to the other servers. The real one is TCP (network.ts); the simulator gives
+// another. What every implementation promises, and the consensus core relies on:
+// - one connection per pair of servers, FIFO and reliable while it lasts; nothing of an earlier connection ever arrives
+//   on a later one;
+// - `connected` only when both directions work, `lost` before the next `connected` of the same peer;
+// - a connection whose other side is silent for the keepalive time is given up.
+import type { PeerMessage } from './messages.ts'
+
+/** A server that can be connected to. */
+export type Member = { readonly id: number; readonly host: string; readonly port: number }
+
+/** Who hears of connections and messages. Called synchronously, one after another. */
+export interface PeerHandler {
+  connected(peer: number): void
+  lost(peer: number): void
+  received(from: number, message: PeerMessage): void
+}
+
+export interface Peers {
+  /**
+   * Queues a message for a connected peer; dropped if there is no connection. It leaves with `flush`, all messages of a
+   * turn as one write. What the message refers to may not change afterwards.
+   */
+  send(to: number, message: PeerMessage): void
+  /** Writes what was queued, to every peer. After a chunk of incoming messages was handled it happens by itself. */
+  flush(): void
+  /** Resolves when little waits to be written to the peer, or it is not connected: for long transfers. */
+  drained(to: number): Promise<void>
+  /** Closes the connection, with a reason for the log; `lost` is not called for it. */
+  drop(peer: number, reason: string): void
+  /** Replaces the list of those to be connected to (this server may be in it). Connections to others stay until they end. */
+  setMembers(members: readonly Member[]): void
+  /** Closes every connection (`lost` is called) and makes no new ones until `resume`: this server can not take part now. */
+  suspend(reason: string): void
+  resume(): void
+  /** Closes everything. `handler` hears nothing any more. */
+  close(): Promise<void>
+}
