@@ -1,6 +1,7 @@
 // The checkpoint on LevelDB: the tree's records under a generation byte, and one meta record that makes a batch of
 // changes a checkpoint (docs/storage.md). It never looks into a record, and a commit is one atomic synced write.
 import { assert } from '../base/assert.ts'
+import type { VotingAt } from '../zab/types.ts'
 import { chunkBytes, type Database, type Db } from './database.ts'
 import { storageError } from './errors.ts'
 import { decodeMeta, dropKey, encodeMeta, type MetaRecord, metaKey } from './records.ts'
@@ -62,6 +63,11 @@ export class LevelCheckpoint implements CheckpointStore {
     return this.#record?.installs ?? 0
   }
 
+  /** The reconfiguration that the last of these came with. */
+  get voting(): VotingAt | undefined {
+    return this.#record?.voting
+  }
+
   async load(
     each: (key: Uint8Array, value: Uint8Array) => void,
     progress?: (records: number) => void,
@@ -119,20 +125,21 @@ export class LevelCheckpoint implements CheckpointStore {
   }
 
   commit(meta: CheckpointMeta): Promise<void> {
-    return this.#commit(meta, this.installs)
+    return this.#commit(meta, this.installs, this.voting)
   }
 
-  /** Commits as the next checkpoint that takes the place of the log. */
-  async install(meta: CheckpointMeta): Promise<void> {
+  /** Commits as the next checkpoint that takes the place of the log; `voting` is for the log that follows it. */
+  async install(meta: CheckpointMeta, voting: VotingAt | undefined): Promise<void> {
     assert(this.#sink?.replaces === true, 'a checkpoint is installed that does not replace the present one')
-    await this.#commit(meta, this.installs + 1)
+    assert(voting === undefined || voting.zxid <= meta.zxid, 'the voting of a checkpoint is newer than it')
+    await this.#commit(meta, this.installs + 1, voting)
   }
 
-  async #commit(meta: CheckpointMeta, installs: number): Promise<void> {
+  async #commit(meta: CheckpointMeta, installs: number, voting: VotingAt | undefined): Promise<void> {
     const sink = this.#sink
     assert(sink !== undefined, 'a checkpoint is committed that was not begun')
     this.#sink = undefined
-    const record: MetaRecord = { meta, generation: sink.generation, installs }
+    const record: MetaRecord = { meta, generation: sink.generation, installs, voting }
     const batch = await sink.take()
     await this.#beforeCommit()
     await this.#database.write(doing, async () => {

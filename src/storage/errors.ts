@@ -1,11 +1,14 @@
 // Turns what LevelDB and the file system throw into StorageError: a kind to act on, a path and a remedy to read.
 import { StorageError, type StorageErrorKind } from './types.ts'
 
+/** How a member of an ensemble does without its data, and when that loses nothing. */
+export const fromLeaderRemedy =
+  'A member of an ensemble may also be started without this data: while a quorum of the other servers is up, and of one ' +
+  'server at a time, move the zabd directories in dataDir and dataLogDir away (not myid); it then gets everything from the leader.'
+
 const remedies: Readonly<Record<StorageErrorKind, string>> = {
   locked: 'Another zabd process uses this directory: stop it, or give this one a directory of its own.',
-  corrupt:
-    'Restore the data and log directories from one backup, or, in an ensemble, remove this data (the zabd directories ' +
-    'in dataDir and dataLogDir) and start again: the server then gets everything from the leader.',
+  corrupt: `Restore the data and log directories from one backup. ${fromLeaderRemedy}`,
   full: 'Make room on this file system; the server goes on by itself when it can write again.',
   io: 'Check the disk, the mount and that the process may read and write here.',
   format: 'Start the zabd release that wrote this data, or a newer one.',

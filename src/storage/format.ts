@@ -6,8 +6,11 @@ import { crc32 } from 'node:zlib'
 import { storageError } from './errors.ts'
 import { ignoreMissing, isThere, writeFileDurably } from './files.ts'
 
-/** The format that this code writes and the newest it can read. */
-export const formatVersion = 1
+/**
+ * The format that this code writes and the newest it can read. 2 added votings, the records of where entries end, and
+ * `diverged`; data of format 1 has none of these and becomes 2 when it is opened.
+ */
+export const formatVersion = 2
 
 /** Where things are. Both roots may be the same directory. */
 export type Layout = {

@@ -1,28 +1,39 @@
-// The log on LevelDB: one record per entry, one for the log's own state (docs/storage.md). An append is one synced write.
-// It never looks into an entry's bytes, and never returns an entry that is not the next one of what was appended.
+// The log on LevelDB: one record per entry, one for the log's own state, few for votings and for where entries end
+// (docs/storage.md). An append is one synced write. It never looks into an entry's bytes, and never returns an entry that is not the next one of what was appended.
 import { assert, InvariantError } from '../base/assert.ts'
-import { formatZxid } from '../base/zxid.ts'
-import type { Entry, Epochs } from '../zab/types.ts'
+import { epochOf, formatZxid } from '../base/zxid.ts'
+import type { Entry, Epochs, VotingAt } from '../zab/types.ts'
 import { chunkBytes, type Database, type Db } from './database.ts'
-import { storageError, toStorageError } from './errors.ts'
+import { fromLeaderRemedy, storageError, toStorageError } from './errors.ts'
 import { syncLevelLogs } from './files.ts'
 import { type Mark, readMark, writeMark } from './format.ts'
 import {
+  decodeEnds,
   decodeEntry,
   decodeState,
+  decodeVoting,
+  type Ends,
+  encodeEnds,
   encodeEntry,
   encodeState,
+  encodeVoting,
+  endsKey,
   entryKey,
   type LogState,
   type StoredEntry,
   stateKey,
+  votingKey,
+  zxidOfKey,
 } from './records.ts'
-import type { LogStore, StorageError, StorageLogger } from './types.ts'
+import type { LogIndex, LogStore, StorageError, StorageLogger } from './types.ts'
 
 /** Entries per chunk of a reading iterator; big ones end a chunk earlier by their bytes. */
 const chunkEntries = 1000
 /** Below this many bytes given free it is not worth making LevelDB compact at once. */
 const compactFromBytes = 32 << 20
+
+/** Entries per record of where entries end: so many keys are read at most to know the rest. */
+const endsPerRecord = 512
 
 const firstKey = entryKey(0)
 /** Above every entry's key. */
@@ -38,6 +49,14 @@ export type LogOptions = {
   readonly logger: StorageLogger | undefined
 }
 
+/** What an installed checkpoint makes of the log. */
+export type Reset = {
+  readonly zxid: number
+  /** It is the checkpoint of this number that takes the log's place. */
+  readonly installs: number
+  readonly voting: VotingAt | undefined
+}
+
 /** `LogStore` on a LevelDB directory. */
 export class LevelLog implements LogStore {
   readonly #database: Database
@@ -45,11 +64,15 @@ export class LevelLog implements LogStore {
   #state: LogState
   #mark: Mark
   #lastZxid: number
+  /** Of what the database has: those that `index` tells of, ascending. */
+  #votings: readonly VotingAt[]
+  /** The newest entries, which no record of ends has yet; replaced and never changed. */
+  #tail: Ends
   #appending = false
   /** Number of truncations and resets under way or waiting. */
   #shrinking = 0
   /** A reset whose checkpoint is committed already: `reopen` has to finish it. */
-  #pendingReset: { readonly zxid: number; readonly installs: number } | undefined
+  #pendingReset: Reset | undefined
   /** Bytes of entries trimmed since LevelDB was last made to compact. */
   #trimmedBytes = 0
   /** Settles when the deletion of trimmed entries is done. */
@@ -61,6 +84,8 @@ export class LevelLog implements LogStore {
     this.#state = found.state
     this.#mark = found.mark
     this.#lastZxid = found.lastZxid
+    this.#votings = found.votings
+    this.#tail = found.tail
   }
 
   /** Writes the records of an empty log for data `dataId` into a database that has no entries. */
@@ -102,6 +127,10 @@ export class LevelLog implements LogStore {
     return this.#state.trimmedTo
   }
 
+  get diverged(): boolean {
+    return this.#state.diverged
+  }
+
   get failure(): StorageError | undefined {
     return this.#database.failure
   }
@@ -123,8 +152,13 @@ export class LevelLog implements LogStore {
           const { key, value } = encodeEntry(entry, this.#state.revision)
           batch.put(key, value)
         }
+        const votings = entries.flatMap(votingIn)
+        for (const voting of votings) batch.put(votingKey(voting.zxid), encodeVoting(voting))
+        const tail = this.#putEnds(batch, entries)
         await batch.write({ sync: this.#options.sync })
         this.#lastZxid = last
+        this.#tail = tail
+        if (votings.length > 0) this.#votings = keptOf([...this.#votings, ...votings], this.#state, last)
       })
     } finally {
       this.#appending = false
@@ -149,12 +183,18 @@ export class LevelLog implements LogStore {
     })
   }
 
+  async markDiverged(): Promise<void> {
+    await this.#write('marking the log as diverged', (db) => this.#put(db, { diverged: true }))
+  }
+
   /** Drops every entry and begins again at `zxid`, where a checkpoint was installed as the `installs`th. */
-  async reset(zxid: number, installs: number): Promise<void> {
+  async reset(to: Reset): Promise<void> {
     assert(!this.#appending, 'the log is reset during an append')
-    this.#pendingReset = { zxid, installs }
+    this.#pendingReset = to
+    const { zxid, installs, voting } = to
+    const changes = { lastZxid: zxid, trimmedTo: zxid, installs, diverged: false }
     await this.#shrink('resetting the log', (db) =>
-      this.#put(db, { lastZxid: zxid, trimmedTo: zxid, installs }),
+      this.#put(db, changes, voting === undefined ? [] : [voting]),
     )
     this.#pendingReset = undefined
     this.#clearTrimmed()
@@ -180,6 +220,29 @@ export class LevelLog implements LogStore {
     await this.#clearing
   }
 
+  async index(): Promise<LogIndex> {
+    const { trimmedTo, lastZxid } = this
+    const votings = this.#votings
+    const tail = this.#tail
+    const state = this.#state
+    const { dir } = this.#database
+    assert(this.#shrinking === 0, 'the log is indexed while it is being truncated')
+    const lasts = await this.#database.read('reading the index of the log', async (db) => {
+      const records = await db.iterator({ gt: endsKey(trimmedTo), lte: endsKey(lastZxid) }).all()
+      const runs = [...records.map((pair) => decodedEnds(dir, pair, state)), tail]
+      const lasts: number[] = []
+      let at = trimmedTo
+      for (const run of runs) {
+        if (run.from > at) throw hole(dir, at, run.from)
+        for (const last of run.lasts) if (last > at) lasts.push(last)
+        at = lasts.at(-1) ?? trimmedTo
+      }
+      if (at !== lastZxid) throw hole(dir, at, lastZxid)
+      return lasts
+    })
+    return { lasts, votings }
+  }
+
   read(after: number): AsyncIterable<Entry> {
     const { trimmedTo, lastZxid } = this
     assert(this.#shrinking === 0, 'the log is read while it is being truncated')
@@ -193,6 +256,7 @@ export class LevelLog implements LogStore {
       before: pairsIn(db, { lte: entryKey(after), reverse: true, limit: 1 }),
       rest: pairsIn(db, { gt: entryKey(after) }),
       state: this.#state,
+      votings: new Map(this.#votings.map((voting) => [voting.zxid, voting])),
       lastZxid,
       appending: this.#appending,
     })
@@ -211,10 +275,12 @@ export class LevelLog implements LogStore {
       this.#state = found.state
       this.#mark = found.mark
       this.#lastZxid = found.lastZxid
+      this.#votings = found.votings
+      this.#tail = found.tail
     })
     this.#clearTrimmed()
     const pending = this.#pendingReset
-    if (pending !== undefined) await this.reset(pending.zxid, pending.installs)
+    if (pending !== undefined) await this.reset(pending)
   }
 
   /** Makes what was appended durable, where appends are not synced. */
@@ -262,20 +328,39 @@ export class LevelLog implements LogStore {
   }
 
   /**
-   * Writes the state with `changes`, and in the same atomic write deletes the entries that go beyond its `lastZxid`.
+   * Writes the state with `changes`, and in the same atomic write deletes the entries that go beyond its `lastZxid`, and
+   * the votings that `index` does not tell of any more. `votings` replaces the present ones.
    * Always synced: epochs are promises, and a truncated entry that comes back would be another history.
    */
-  async #put(db: Db, changes: Partial<LogState>): Promise<void> {
+  async #put(db: Db, changes: Partial<LogState>, votings = this.#votings): Promise<void> {
+    const { dir } = this.#database
     const revision = this.#state.revision + 1
     const state: LogState = { ...this.#state, lastZxid: this.#lastZxid, ...changes, revision }
     const batch = db.batch()
-    if (state.lastZxid < this.#lastZxid || state.installs !== this.#state.installs) {
-      for (const key of await keysBeyond(db, this.#database.dir, state.lastZxid)) batch.del(key)
-    }
+    const shrinks = state.lastZxid < this.#lastZxid || state.installs !== this.#state.installs
+    if (shrinks) for (const key of await keysBeyond(db, dir, state.lastZxid)) batch.del(key)
+    const kept = keptOf(votings, state, state.lastZxid)
+    for (const voting of this.#votings) if (!kept.includes(voting)) batch.del(votingKey(voting.zxid))
+    for (const voting of kept)
+      if (!this.#votings.includes(voting)) batch.put(votingKey(voting.zxid), encodeVoting(voting))
     batch.put(stateKey, encodeState(state))
     await batch.write({ sync: true })
     this.#state = state
     this.#lastZxid = state.lastZxid
+    this.#votings = kept
+    if (shrinks) this.#tail = await tailOf(db, dir, state, state.lastZxid)
+  }
+
+  /** Puts full records of where entries end into the batch of an append; returns what is left for later ones. */
+  #putEnds(batch: ReturnType<Db['batch']>, entries: readonly Entry[]): Ends {
+    let { from } = this.#tail
+    const lasts = [...this.#tail.lasts, ...entries.map((entry) => entry.last)]
+    while (lasts.length >= endsPerRecord) {
+      const run = { from, lasts: lasts.splice(0, endsPerRecord) }
+      from = run.lasts.at(-1) ?? from
+      batch.put(endsKey(from), encodeEnds(run, this.#state.revision))
+    }
+    return { from, lasts }
   }
 
   /** The highest zxid that is not above `zxid` and ends an entry. */
@@ -293,6 +378,7 @@ export class LevelLog implements LogStore {
     if (trimmedTo === 0) return
     const clear = async () => {
       await db.clear({ gte: firstKey, lte: entryKey(trimmedTo) })
+      await db.clear({ gte: endsKey(0), lte: endsKey(trimmedTo) })
       if (this.#trimmedBytes < compactFromBytes) return
       this.#trimmedBytes = 0
       await db.compactRange(firstKey, entryKey(trimmedTo))
@@ -311,7 +397,7 @@ export class LevelLog implements LogStore {
       // What a trim has not deleted yet does not count: the history begins at trimmedTo.
       const known = before !== undefined && before.entry.last > from.state.trimmedTo ? before : undefined
       if (known === undefined && after > from.state.trimmedTo) throw hole(dir, from.state.trimmedTo, after)
-      if (known !== undefined && known.entry.last > after) yield known.entry
+      if (known !== undefined && known.entry.last > after) yield withVoting(known, from.votings, dir)
       let last = known?.entry.last ?? from.state.trimmedTo
       let revision = known?.revision ?? 0
       for await (const stored of chunks(from.rest, dir)) {
@@ -322,7 +408,7 @@ export class LevelLog implements LogStore {
         checkRevision(stored, from.state, dir)
         last = entry.last
         revision = stored.revision
-        yield entry
+        yield withVoting(stored, from.votings, dir)
       }
       if (last !== from.lastZxid) throw hole(dir, last, from.lastZxid)
     } catch (error) {
@@ -341,13 +427,20 @@ type ReadStart = {
   readonly before: Pairs
   readonly rest: Pairs
   readonly state: LogState
+  readonly votings: ReadonlyMap<number, VotingAt>
   readonly lastZxid: number
   /** An append was under way: its entries may be seen already, and are not to be given out. */
   readonly appending: boolean
 }
 
 /** What is found in a log's database. */
-type Recovered = { readonly state: LogState; readonly mark: Mark; readonly lastZxid: number }
+type Recovered = {
+  readonly state: LogState
+  readonly mark: Mark
+  readonly lastZxid: number
+  readonly votings: readonly VotingAt[]
+  readonly tail: Ends
+}
 
 const emptyState: Omit<LogState, 'dataId'> = {
   revision: 1,
@@ -355,11 +448,10 @@ const emptyState: Omit<LogState, 'dataId'> = {
   lastZxid: 0,
   trimmedTo: 0,
   installs: 0,
+  diverged: false,
 }
 
-const otherDataRemedy =
-  'Give each server its own dataDir and dataLogDir, and restore both from the same backup; in an ensemble both may also ' +
-  'be removed, the server then gets everything from the leader.'
+const otherDataRemedy = `Give each server its own dataDir and dataLogDir, and restore both from the same backup. ${fromLeaderRemedy}`
 
 /** Reads the state and both ends of the log, and checks them against each other and against the mark. */
 async function recover(db: Db, dir: string, { dataId, markFile }: LogOptions): Promise<Recovered> {
@@ -389,7 +481,91 @@ async function recover(db: Db, dir: string, { dataId, markFile }: LogOptions): P
       `the log was closed at ${formatZxid(mark.lastZxid)}, now it is at ${formatZxid(lastZxid)}`,
     )
   }
-  return { state, mark, lastZxid }
+  const votings = await votingsOf(db, dir, state, lastZxid)
+  return { state, mark, lastZxid, votings, tail: await tailOf(db, dir, state, lastZxid) }
+}
+
+/** The votings that the log has, each above `trimmedTo` held against its entry. */
+async function votingsOf(
+  db: Db,
+  dir: string,
+  state: LogState,
+  lastZxid: number,
+): Promise<readonly VotingAt[]> {
+  const votings: VotingAt[] = []
+  const records = { gte: votingKey(0), lte: votingKey(Number.MAX_SAFE_INTEGER) }
+  for (const [key, value] of await db.iterator(records).all()) {
+    const voting = decodeVoting(key, value)
+    if (voting === undefined) throw corrupt(dir, `the voting with key ${key.toString('hex')} is damaged`)
+    votings.push(voting)
+  }
+  for (const { zxid } of votings) {
+    if (zxid <= state.trimmedTo) continue
+    const key = entryKey(zxid)
+    const value = await db.get(key)
+    const stored = value === undefined ? undefined : decoded(dir, [key, value])
+    if (stored?.reconfigures !== true || zxid > lastZxid) {
+      throw corrupt(dir, `the entry at ${formatZxid(zxid)} and its voting do not belong together`)
+    }
+  }
+  return keptOf(votings, state, lastZxid)
+}
+
+/** What `LogStore.index` tells of: votings above `trimmedTo`, and the newest at or below it. */
+function keptOf(
+  votings: readonly VotingAt[],
+  { trimmedTo }: LogState,
+  lastZxid: number,
+): readonly VotingAt[] {
+  const from = votings.findLastIndex(({ zxid }) => zxid <= trimmedTo)
+  return votings.slice(Math.max(from, 0)).filter(({ zxid }) => zxid <= Math.max(lastZxid, trimmedTo))
+}
+
+function votingIn({ last, voting }: Entry): VotingAt[] {
+  return voting === undefined ? [] : [{ zxid: last, voting }]
+}
+
+/** The entry as it was appended. */
+function withVoting(stored: StoredEntry, votings: ReadonlyMap<number, VotingAt>, dir: string): Entry {
+  if (!stored.reconfigures) return stored.entry
+  const voting = votings.get(stored.entry.last)?.voting
+  if (voting === undefined)
+    throw corrupt(dir, `the voting of the entry at ${formatZxid(stored.entry.first)} is missing`)
+  return { ...stored.entry, voting }
+}
+
+/** Where those entries end that no record of ends has. */
+async function tailOf(db: Db, dir: string, state: LogState, lastZxid: number): Promise<Ends> {
+  const records = { gte: endsKey(0), lte: endsKey(Number.MAX_SAFE_INTEGER), reverse: true, limit: 1 }
+  const [newest] = await db.iterator(records).all()
+  const known = newest === undefined ? undefined : decodedEnds(dir, newest, state)
+  const to = known?.lasts.at(-1) ?? 0
+  if (to > Math.max(lastZxid, state.trimmedTo)) throw hole(dir, lastZxid, to)
+  const from = Math.max(to, state.trimmedTo)
+  const keys = await db.keys({ gt: entryKey(from), lt: endKey, highWaterMarkBytes: chunkBytes }).all()
+  const firsts = keys.map(zxidOfKey)
+  const lasts: number[] = []
+  for (const [i, next] of firsts.slice(1).entries()) {
+    // Within an epoch zxids have no gaps; only where another begins the next entry's `prev` is needed.
+    if (epochOf(next) === epochOf(firsts[i] as number)) lasts.push(next - 1)
+    else {
+      const key = entryKey(next)
+      const value = await db.get(key)
+      if (value === undefined) throw hole(dir, next - 1, next)
+      lasts.push(decoded(dir, [key, value]).entry.prev)
+    }
+  }
+  if (firsts.length > 0) lasts.push(lastZxid)
+  return { from, lasts }
+}
+
+function decodedEnds(dir: string, [key, value]: [Buffer, Buffer], state: LogState): Ends {
+  const ends = decodeEnds(key, value)
+  const last = ends?.lasts.at(-1) ?? 0
+  const known = last <= state.lastZxid
+  if (ends === undefined || !(ends.revision === state.revision || (known && ends.revision < state.revision)))
+    throw corrupt(dir, `the record of where entries end with key ${key.toString('hex')} is damaged`)
+  return { from: ends.from, lasts: ends.lasts }
 }
 
 /** `last` of the newest entry, checked; 0 if there is none. */
@@ -417,9 +593,10 @@ async function newestOf(pairs: Pairs, dir: string): Promise<StoredEntry | undefi
   return pair === undefined ? undefined : decoded(dir, pair)
 }
 
-/** Keys of the entries whose `last` is above `zxid`. */
+/** Keys of the entries whose `last` is above `zxid`, and of the records of ends that name one of them. */
 async function keysBeyond(db: Db, dir: string, zxid: number): Promise<Buffer[]> {
-  const keys = await db.keys({ gt: entryKey(zxid), lt: endKey }).all()
+  const ends = { gt: endsKey(zxid), lte: endsKey(Number.MAX_SAFE_INTEGER) }
+  const keys = [...(await db.keys(ends).all()), ...(await db.keys({ gt: entryKey(zxid), lt: endKey }).all())]
   const across = await entryAt(db, dir, zxid)
   if (across !== undefined && across.entry.last > zxid) keys.push(entryKey(across.entry.first))
   return keys
@@ -478,6 +655,14 @@ function checkChain(entries: readonly Entry[], last: number): number {
     assert(
       entry.last >= entry.first && Number.isSafeInteger(entry.last),
       `entry ends at ${formatZxid(entry.last)}`,
+    )
+    assert(
+      epochOf(entry.first) !== epochOf(entry.prev) || entry.first === entry.prev + 1,
+      `the entry at ${formatZxid(entry.first)} leaves a gap after ${formatZxid(entry.prev)}`,
+    )
+    assert(
+      entry.voting === undefined || entry.first === entry.last,
+      `the reconfiguration at ${formatZxid(entry.first)} has more than one transaction`,
     )
     end = entry.last
   }

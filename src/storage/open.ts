@@ -85,6 +85,11 @@ async function openAll(
     )
   }
   log = await LevelLog.open(logDb, logOptions)
+  if (known !== undefined && known.format < formatVersion) {
+    // Before the first record that an older release would take for damage.
+    await writeFormat(layout.formatFile, { ...known, format: formatVersion })
+    logger?.info({ from: known.format, to: formatVersion }, 'raised the format of the data')
+  }
   await followInstall(log, checkpoint, layout, onProgress)
   checkAgainstEachOther(log, checkpoint.meta, layout)
   return storageOf(layout, log, checkpoint)
@@ -128,7 +133,7 @@ async function followInstall(
   layout: Layout,
   onProgress: OpenStorageOptions['onProgress'],
 ): Promise<void> {
-  const { meta, installs } = checkpoint
+  const { meta, installs, voting } = checkpoint
   if (installs === log.installs) return
   if (meta === undefined || installs !== log.installs + 1) {
     throw storageError(
@@ -138,7 +143,7 @@ async function followInstall(
     )
   }
   onProgress?.({ step: 'install', path: layout.logDir })
-  await log.reset(meta.zxid, installs)
+  await log.reset({ zxid: meta.zxid, installs, voting })
 }
 
 /** The log must reach from the checkpoint, or from the beginning, to at least the checkpoint. */
@@ -160,9 +165,9 @@ function storageOf(layout: Layout, log: LevelLog, checkpoint: LevelCheckpoint): 
   return {
     log,
     checkpoint,
-    async install(meta) {
-      await checkpoint.install(meta)
-      await log.reset(meta.zxid, checkpoint.installs)
+    async install(meta, voting) {
+      await checkpoint.install(meta, voting)
+      await log.reset({ zxid: meta.zxid, installs: checkpoint.installs, voting })
     },
     async dataDirBytes() {
       return (await bytesBelow(layout.formatFile)) + (await bytesBelow(layout.checkpointDir))

@@ -2,15 +2,20 @@
 // rest of it, but for the records of a checkpoint, which the tree checks by its digest. Decoding never trusts a length.
 import { crc32 } from 'node:zlib'
 import { Packr } from 'msgpackr'
-import type { Entry, Epochs } from '../zab/types.ts'
+import type { Entry, Epochs, Voting, VotingAt } from '../zab/types.ts'
 import type { CheckpointMeta } from './types.ts'
 
 const high = 2 ** 32
 const entryTag = 0x6c // 'l'
+const votingTag = 0x76 // 'v'
+const endsTag = 0x69 // 'i'
 const keyBytes = 9
+const zxidBytes = 8
 /** revision u32, prev u64, last u64 */
 const entryHeaderBytes = 20
 const crcBytes = 4
+/** Bit of an entry's revision field that says that there is a voting record beside the entry. */
+const votingBit = 2 ** 31
 
 /** Key of the log's state record; sorts after every entry. */
 export const stateKey: Buffer = Buffer.from('s')
@@ -33,6 +38,8 @@ export type LogState = {
   readonly trimmedTo: number
   /** Number of installed checkpoints that this log has followed. */
   readonly installs: number
+  /** Only a snapshot from the leader helps this server. */
+  readonly diverged: boolean
 }
 
 /** A checkpoint's meta record: what the tree gave, and what the store itself needs. */
@@ -42,24 +49,57 @@ export type MetaRecord = {
   readonly generation: number
   /** Number of checkpoints so far that took the place of the log. */
   readonly installs: number
+  /** The reconfiguration that the last of these came with. */
+  readonly voting: VotingAt | undefined
 }
 
-/** An entry as read, with the revision of the log's state under which it was appended. */
-export type StoredEntry = { readonly entry: Entry; readonly revision: number }
+/** An entry as read, still without its voting, and the revision of the log's state under which it was appended. */
+export type StoredEntry = {
+  readonly entry: Entry
+  readonly revision: number
+  /** The entry is a reconfiguration: its voting has a record of its own. */
+  readonly reconfigures: boolean
+}
+
+/** Where a run of entries ends: `lasts` of those that follow the entry that ends at `from`. */
+export type Ends = { readonly from: number; readonly lasts: readonly number[] }
 
 // Records (and not maps) so that a Map inside `state` comes back as a Map and an object as an object.
 const packr = new Packr({ useRecords: true })
 
 /** Key of the entry whose first zxid is `first`. */
 export function entryKey(first: number): Buffer {
+  return zxidKey(entryTag, first)
+}
+
+/** Key of the voting that the transaction `zxid` brought in. */
+export function votingKey(zxid: number): Buffer {
+  return zxidKey(votingTag, zxid)
+}
+
+/** Key of the record of a run of entries the last of which ends at `last`. */
+export function endsKey(last: number): Buffer {
+  return zxidKey(endsTag, last)
+}
+
+/** The zxid in a key of the three kinds above. */
+export function zxidOfKey(key: Buffer): number {
+  return readZxid(viewOf(key), 1)
+}
+
+function zxidKey(tag: number, zxid: number): Buffer {
   const key = Buffer.allocUnsafe(keyBytes)
-  writeKey(new DataView(key.buffer, key.byteOffset, keyBytes), first)
+  writeKey(viewOf(key), tag, zxid)
   return key
 }
 
-function writeKey(view: DataView, first: number): void {
-  view.setUint8(0, entryTag)
-  writeZxid(view, 1, first)
+function writeKey(view: DataView, tag: number, zxid: number): void {
+  view.setUint8(0, tag)
+  writeZxid(view, 1, zxid)
+}
+
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
 function writeZxid(view: DataView, at: number, zxid: number): void {
@@ -73,12 +113,12 @@ function readZxid(view: DataView, at: number): number {
 
 /** Key and value of an entry. One buffer, so that the checksum is one call. */
 export function encodeEntry(entry: Entry, revision: number): { key: Buffer; value: Buffer } {
-  const { prev, first, last, bytes } = entry
+  const { prev, first, last, bytes, voting } = entry
   const length = keyBytes + entryHeaderBytes + bytes.byteLength + crcBytes
   const all = Buffer.allocUnsafe(length)
-  const view = new DataView(all.buffer, all.byteOffset, length)
-  writeKey(view, first)
-  view.setUint32(keyBytes, revision)
+  const view = viewOf(all)
+  writeKey(view, entryTag, first)
+  view.setUint32(keyBytes, voting === undefined ? revision : revision + votingBit)
   writeZxid(view, keyBytes + 4, prev)
   writeZxid(view, keyBytes + 12, last)
   all.set(bytes, keyBytes + entryHeaderBytes)
@@ -91,46 +131,117 @@ export function decodeEntry(key: Buffer, value: Buffer): StoredEntry | undefined
   if (key.length !== keyBytes || key[0] !== entryTag) return undefined
   const body = checked(key, value)
   if (body === undefined || body.length < entryHeaderBytes) return undefined
-  const view = new DataView(body.buffer, body.byteOffset, body.length)
-  const first = readZxid(new DataView(key.buffer, key.byteOffset, keyBytes), 1)
+  const view = viewOf(body)
+  const first = zxidOfKey(key)
   const prev = readZxid(view, 4)
   const last = readZxid(view, 12)
   if (prev >= first || first > last || !Number.isSafeInteger(last)) return undefined
-  return { entry: { prev, first, last, bytes: body.subarray(entryHeaderBytes) }, revision: view.getUint32(0) }
+  const field = view.getUint32(0)
+  const reconfigures = field >= votingBit
+  const entry = { prev, first, last, bytes: body.subarray(entryHeaderBytes) }
+  return { entry, revision: reconfigures ? field - votingBit : field, reconfigures }
+}
+
+/** The value of a voting's record. */
+export function encodeVoting({ zxid, voting }: VotingAt): Buffer {
+  const { voters, groups, weights } = voting
+  return sealed(votingKey(zxid), packr.pack([voters, groups, weights]))
+}
+
+/** A voting from its record; undefined if that is damaged. */
+export function decodeVoting(key: Buffer, value: Buffer): VotingAt | undefined {
+  if (key.length !== keyBytes || key[0] !== votingTag) return undefined
+  const voting = votingOf(unpackChecked(key, value))
+  return voting === undefined ? undefined : { zxid: zxidOfKey(key), voting }
+}
+
+/** The value of the record of a run of at least one entry. */
+export function encodeEnds({ from, lasts }: Ends, revision: number): Buffer {
+  const body = Buffer.allocUnsafe(4 + zxidBytes * (1 + lasts.length))
+  const view = viewOf(body)
+  view.setUint32(0, revision)
+  writeZxid(view, 4, from)
+  for (const [i, last] of lasts.entries()) writeZxid(view, 4 + zxidBytes * (i + 1), last)
+  return sealed(endsKey(lasts.at(-1) ?? from), body)
+}
+
+/** A run of entries from its record, and the log's revision when it was written; undefined if that is damaged. */
+export function decodeEnds(key: Buffer, value: Buffer): (Ends & { readonly revision: number }) | undefined {
+  const body = checked(key, value)
+  if (body === undefined || body.length < 4 + 2 * zxidBytes || (body.length - 4) % zxidBytes !== 0)
+    return undefined
+  const view = viewOf(body)
+  const from = readZxid(view, 4)
+  const lasts: number[] = []
+  for (let at = 4 + zxidBytes; at < body.length; at += zxidBytes) {
+    const last = readZxid(view, at)
+    if (!(last > (lasts.at(-1) ?? from))) return undefined
+    lasts.push(last)
+  }
+  return lasts.at(-1) === zxidOfKey(key) ? { from, lasts, revision: view.getUint32(0) } : undefined
 }
 
 /** The value of the log's state record. */
 export function encodeState(state: LogState): Buffer {
-  const { revision, dataId, epochs, lastZxid, trimmedTo, installs } = state
-  const fields = [revision, dataId, epochs.accepted, epochs.current, lastZxid, trimmedTo, installs]
+  const { revision, dataId, epochs, lastZxid, trimmedTo, installs, diverged } = state
+  const fields = [revision, dataId, epochs.accepted, epochs.current, lastZxid, trimmedTo, installs, diverged]
   return sealed(stateKey, packr.pack(fields))
 }
 
 /** The log's state from its record; undefined if that is damaged. */
 export function decodeState(value: Buffer): LogState | undefined {
   const fields = unpackChecked(stateKey, value)
-  if (!Array.isArray(fields) || fields.length !== 7) return undefined
-  const [revision, dataId, accepted, current, lastZxid, trimmedTo, installs]: unknown[] = fields
-  if (typeof dataId !== 'string') return undefined
+  // Format 1 had no `diverged`.
+  if (!Array.isArray(fields) || (fields.length !== 7 && fields.length !== 8)) return undefined
+  const [revision, dataId, accepted, current, lastZxid, trimmedTo, installs, diverged = false]: unknown[] =
+    fields
+  if (typeof dataId !== 'string' || typeof diverged !== 'boolean') return undefined
   if (!isCount(revision) || !isCount(accepted) || !isCount(current)) return undefined
   if (!isCount(lastZxid) || !isCount(trimmedTo) || !isCount(installs)) return undefined
-  return { revision, dataId, epochs: { accepted, current }, lastZxid, trimmedTo, installs }
+  return { revision, dataId, epochs: { accepted, current }, lastZxid, trimmedTo, installs, diverged }
 }
 
 /** The value of a checkpoint's meta record. */
-export function encodeMeta({ meta, generation, installs }: MetaRecord): Buffer {
+export function encodeMeta({ meta, generation, installs, voting }: MetaRecord): Buffer {
   const { zxid, nodes, digestHigh, digestLow, state } = meta
-  return sealed(metaKey, packr.pack([generation, installs, zxid, nodes, digestHigh, digestLow, state]))
+  const from = voting && [voting.zxid, voting.voting.voters, voting.voting.groups, voting.voting.weights]
+  const fields = [generation, installs, zxid, nodes, digestHigh, digestLow, state, from ?? null]
+  return sealed(metaKey, packr.pack(fields))
 }
 
 /** A checkpoint's meta record; undefined if it is damaged. */
 export function decodeMeta(value: Buffer): MetaRecord | undefined {
   const fields = unpackChecked(metaKey, value)
-  if (!Array.isArray(fields) || fields.length !== 7) return undefined
-  const [generation, installs, zxid, nodes, digestHigh, digestLow, state]: unknown[] = fields
+  // Format 1 had no voting.
+  if (!Array.isArray(fields) || (fields.length !== 7 && fields.length !== 8)) return undefined
+  const [generation, installs, zxid, nodes, digestHigh, digestLow, state, from = null]: unknown[] = fields
   if (!isCount(generation) || !isCount(installs) || !isCount(zxid)) return undefined
   if (!isCount(nodes) || !isCount(digestHigh) || !isCount(digestLow)) return undefined
-  return { meta: { zxid, nodes, digestHigh, digestLow, state }, generation, installs }
+  const voting = from === null ? undefined : votingAtOf(from)
+  if (from !== null && voting === undefined) return undefined
+  return { meta: { zxid, nodes, digestHigh, digestLow, state }, generation, installs, voting }
+}
+
+function votingAtOf(fields: unknown): VotingAt | undefined {
+  if (!Array.isArray(fields) || !isCount(fields[0])) return undefined
+  const voting = votingOf(fields.slice(1))
+  return voting === undefined ? undefined : { zxid: fields[0], voting }
+}
+
+function votingOf(fields: unknown): Voting | undefined {
+  if (!Array.isArray(fields) || fields.length !== 3) return undefined
+  const [voters, groups, weights]: unknown[] = fields
+  if (!isCounts(voters) || !Array.isArray(groups) || !groups.every(isCounts)) return undefined
+  if (!Array.isArray(weights) || !weights.every(isPair)) return undefined
+  return { voters, groups, weights }
+}
+
+function isPair(value: unknown): value is [number, number] {
+  return isCounts(value) && value.length === 2
+}
+
+function isCounts(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every(isCount)
 }
 
 function isCount(value: unknown): value is number {

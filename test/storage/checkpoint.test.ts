@@ -2,12 +2,12 @@ import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { InvariantError } from '../../src/base/assert.ts'
 import { LevelCheckpoint } from '../../src/storage/checkpoint.ts'
-import { Database } from '../../src/storage/database.ts'
 import { layoutOf } from '../../src/storage/format.ts'
 import type { CheckpointReader, CheckpointStore } from '../../src/storage/types.ts'
 import { faultyCheckpoint } from '../support/disk.ts'
 import { memoryCheckpoint } from '../support/disk-memory.ts'
-import { metaAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
+import { inDatabase, metaAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
+import { entriesAfter, reconfiguration, votingOf } from '../support/log-conformance.ts'
 
 type StoreUnderTest = { checkpoint: CheckpointStore; restart(): Promise<void> }
 
@@ -186,7 +186,7 @@ describe('the checkpoint', () => {
     const again = await openIn(t, dir)
     assert.equal(again.checkpoint.meta, undefined)
     again.checkpoint.begin({ replace: true }).put(Buffer.from('k'), Buffer.from('v'))
-    await again.install(metaAt(5))
+    await again.install(metaAt(5), undefined)
     assert.deepEqual(await textsOf(again.checkpoint), ['k=v'])
   })
 
@@ -243,7 +243,7 @@ describe('an installed checkpoint', () => {
     await storage.log.saveEpochs({ accepted: 3, current: 2 })
     for (const zxid of [30, 2 ** 33]) {
       storage.checkpoint.begin({ replace: true }).put(Buffer.from('k'), Buffer.from(`${zxid}`))
-      await storage.install(metaAt(zxid))
+      await storage.install(metaAt(zxid), undefined)
       assert.deepEqual([storage.log.lastZxid, storage.log.trimmedTo], [zxid, zxid])
     }
     const next = { prev: 2 ** 33, first: 2 ** 33 + 1, last: 2 ** 33 + 1, bytes: Buffer.from('next') }
@@ -259,12 +259,17 @@ describe('an installed checkpoint', () => {
   it('is finished by the next start if the process ended before the log followed', async (t) => {
     const dir = await scratchDir(t)
     const storage = await openIn(t, dir)
-    await storage.log.append([{ prev: 0, first: 1, last: 50, bytes: Buffer.from('dead') }])
+    await storage.log.append([reconfiguration(0, 3), ...entriesAfter(1, [49])])
+    await storage.log.markDiverged()
     await storage.close()
+    const voting = { zxid: 29, voting: votingOf(5) }
     await inDatabase(layoutOf(dir, dir).checkpointDir, async (database) => {
       const checkpoint = await LevelCheckpoint.open(database, () => Promise.resolve())
       checkpoint.begin({ replace: true })
-      await checkpoint.install(metaAt(30))
+      await checkpoint.install(metaAt(30), voting)
+      // One more, which the server can not have made before the log followed, must not lose what the log needs.
+      checkpoint.begin()
+      await checkpoint.commit(metaAt(30))
     })
     const steps: string[] = []
     const again = await openIn(t, dir, { onProgress: ({ step }) => steps.push(step) })
@@ -273,12 +278,14 @@ describe('an installed checkpoint', () => {
     await again.close()
     const third = await openIn(t, dir)
     assert.equal(third.log.lastZxid, 30)
+    assert.equal(third.log.diverged, false)
+    assert.deepEqual(await third.log.index(), { lasts: [], votings: [voting] })
   })
 
   it('must be begun as a replacing one', async (t) => {
     const storage = await openIn(t, await scratchDir(t))
     storage.checkpoint.begin()
-    await assert.rejects(storage.install(metaAt(1)), InvariantError)
+    await assert.rejects(storage.install(metaAt(1), undefined), InvariantError)
   })
 })
 
@@ -313,10 +320,4 @@ async function rest(reader: CheckpointReader): Promise<(readonly [Uint8Array, Ui
     if (chunk.length === 0) return records
     records.push(...chunk)
   }
-}
-
-async function inDatabase(dir: string, work: (database: Database) => Promise<void>): Promise<void> {
-  const database = await Database.open(dir, { writeBufferSize: 4e6, cacheSize: 1e6, maxFileSize: 4e6 }, false)
-  await work(database)
-  await database.close()
 }

@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { describe, it, type TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import type { VotingAt } from '../../src/zab/types.ts'
 import { type ChildReport, entryOf } from '../support/disk-child.ts'
 import { openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
 
@@ -21,11 +22,14 @@ describe('a process that is killed', () => {
       assert.ok(log.epochs.accepted >= seen.epoch)
       assert.ok((checkpoint.meta?.zxid ?? 0) >= seen.checkpoint)
       let at = log.trimmedTo
+      const lasts: number[] = []
       for await (const entry of log.read(log.trimmedTo)) {
         assert.deepEqual({ ...entry, bytes: Buffer.from(entry.bytes) }, entryOf(at))
         at = entry.last
+        lasts.push(at)
       }
       assert.equal(at, log.lastZxid)
+      assert.deepEqual(await log.index(), { lasts, votings: votingsUpTo(log.lastZxid, log.trimmedTo) })
       let records = 0
       await checkpoint.load((_key, value) => {
         assert.equal(Buffer.from(value).toString(), `${checkpoint.meta?.zxid}`)
@@ -46,6 +50,20 @@ describe('a process that is killed', () => {
     await openIn(t, dir)
   })
 })
+
+/** The votings that a log must tell of that the child has appended up to `lastZxid` and trimmed to `trimmedTo`. */
+function votingsUpTo(lastZxid: number, trimmedTo: number): VotingAt[] {
+  const votings: VotingAt[] = []
+  let at = 0
+  while (at < lastZxid) {
+    const { last, voting } = entryOf(at)
+    at = last
+    if (voting === undefined) continue
+    if (last <= trimmedTo) votings.length = 0
+    votings.push({ zxid: last, voting })
+  }
+  return votings
+}
 
 type Seen = { durable: number; epoch: number; checkpoint: number }
 

@@ -8,7 +8,7 @@ import { openStorage } from '../../src/storage/open.ts'
 import { StorageError } from '../../src/storage/types.ts'
 import type { Entry } from '../../src/zab/types.ts'
 import { checkpointAt, copyOf, openIn, scratchDir } from '../support/disk-scratch.ts'
-import { entriesAfter, readAll } from '../support/log-conformance.ts'
+import { entriesAfter, readAll, reconfiguration } from '../support/log-conformance.ts'
 
 type Written = {
   /** Every state the log went through, as text; the last is the present one. */
@@ -72,6 +72,14 @@ async function populated(t: TestContext): Promise<Written> {
     await step(log.append(entriesAfter(log.lastZxid, [2], 'dropped').map(padded)))
     await step(log.truncate(log.lastZxid - 2))
     await step(log.append(entriesAfter(log.lastZxid + 0, [3], 'kept').map(padded)))
+    await step(log.append([reconfiguration(log.lastZxid, 1 + run)]))
+    if (run === 0) {
+      // Enough entries for a record of where they end.
+      await step(log.append(entriesAfter(log.lastZxid, Array(600).fill(1), 'm')))
+      await step(log.append([reconfiguration(log.lastZxid, 100 + run)]))
+      await step(log.truncate(log.lastZxid - 1))
+    }
+    if (run === 1) await step(log.markDiverged())
     if (run === 1) {
       await checkpointAt(storage, log.lastZxid)
       await step(log.trim(6))
@@ -100,7 +108,17 @@ async function stateOf(log: Awaited<ReturnType<typeof openIn>>['log']): Promise<
     ({ first, last, bytes }) =>
       `${first}-${last}:${Buffer.from(bytes).toString('latin1', 0, 12)}/${bytes.length}`,
   )
-  return JSON.stringify({ epochs: log.epochs, trimmedTo: log.trimmedTo, last: log.lastZxid, list })
+  const { epochs, trimmedTo, lastZxid, diverged } = log
+  const index = await log.index()
+  assert.deepEqual(
+    index.lasts,
+    entries.map((entry) => entry.last),
+  )
+  for (const { last, voting } of entries) {
+    const { votings } = index
+    assert.deepEqual(votings.find(({ zxid }) => zxid === last)?.voting, voting)
+  }
+  return JSON.stringify({ epochs, trimmedTo, lastZxid, diverged, votings: index.votings, list })
 }
 
 async function damageEverywhere(t: TestContext, dir: string, check: (seen: string) => void) {

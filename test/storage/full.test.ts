@@ -16,7 +16,7 @@ import {
   rejectsWith,
   scratchDir,
 } from '../support/disk-scratch.ts'
-import { entriesAfter, readAll } from '../support/log-conformance.ts'
+import { entriesAfter, readAll, votingOf } from '../support/log-conformance.ts'
 
 const run = promisify(execFile)
 const mebibyte = 1 << 20
@@ -100,7 +100,8 @@ describe('a full disk', () => {
     const ballast = join(disk, 'ballast')
     await writeFile(ballast, Buffer.alloc(24 * mebibyte)).catch(() => {})
     checkpoint.begin({ replace: true })
-    await rejectsWith(storage.install(metaAt(2 ** 32)), 'full')
+    const voting = { zxid: 2 ** 32, voting: votingOf(3) }
+    await rejectsWith(storage.install(metaAt(2 ** 32), voting), 'full')
     assert.deepEqual([checkpoint.meta?.zxid, log.lastZxid], [2 ** 32, 2])
     await rm(ballast)
     await log.reopen()
@@ -108,6 +109,7 @@ describe('a full disk', () => {
     await storage.close()
     const again = await openIn(t, disk, { dataDir })
     assert.equal(again.log.lastZxid, 2 ** 32)
+    assert.deepEqual(await again.log.index(), { lasts: [], votings: [voting] })
   })
 })
 

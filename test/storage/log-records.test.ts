@@ -6,14 +6,18 @@ import { Database, type Db } from '../../src/storage/database.ts'
 import { layoutOf, type Mark, readMark, writeMark } from '../../src/storage/format.ts'
 import {
   decodeState,
+  encodeEnds,
   encodeEntry,
   encodeState,
+  encodeVoting,
+  endsKey,
   entryKey,
   type LogState,
   stateKey,
+  votingKey,
 } from '../../src/storage/records.ts'
 import { openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
-import { entriesAfter, readAll } from '../support/log-conformance.ts'
+import { entriesAfter, readAll, reconfiguration, votingOf } from '../support/log-conformance.ts'
 
 const dbOptions = { writeBufferSize: 4e6, cacheSize: 1e6, maxFileSize: 4e6 }
 const [one, two, three, four] = entriesAfter(0, [1, 1, 1, 1])
@@ -65,6 +69,71 @@ const refused: [string, (db: Db, state: LogState) => Promise<void>, Partial<Mark
   ],
   ['that goes on behind a clean stop', (db) => put(db, three, 3), { clean: true }],
 ]
+
+/** A log with a reconfiguration at 2 among the entries 1 to 3, closed and then changed. */
+async function changedVoting(t: TestContext, change: (db: Db) => Promise<void>): Promise<string> {
+  const dir = await scratchDir(t)
+  const storage = await openIn(t, dir)
+  await storage.log.append([one!, reconfiguration(1, 3), three!])
+  await storage.close()
+  const database = await Database.open(layoutOf(dir, dir).logDir, dbOptions, false)
+  await change(database.db)
+  await database.close()
+  return dir
+}
+
+const putVoting = (db: Db, zxid: number) =>
+  db.put(votingKey(zxid), encodeVoting({ zxid, voting: votingOf(1) }))
+
+const wrongVotings: [string, (db: Db) => Promise<void>][] = [
+  ['that is damaged', (db) => db.put(votingKey(2), Buffer.from('damaged, and long enough to be one'))],
+  ['for an entry that is no reconfiguration', (db) => putVoting(db, 3)],
+  ['for an entry that is not there', (db) => putVoting(db, 4)],
+]
+
+describe('a log with votings that do not belong to it', () => {
+  for (const [what, change] of wrongVotings) {
+    it(`is refused: one ${what}`, async (t) => {
+      const dir = await changedVoting(t, change)
+      const error = await rejectsWith(openIn(t, dir), 'corrupt')
+      assert.equal(error.path, layoutOf(dir, dir).logDir)
+    })
+  }
+
+  it('is refused when it is read, if the voting of an entry is gone', async (t) => {
+    const dir = await changedVoting(t, (db) => db.del(votingKey(2)))
+    const { log } = await openIn(t, dir)
+    await rejectsWith(readAll(log, 0), 'corrupt')
+    assert.equal((await readAll(log, 2)).length, 1)
+  })
+})
+
+describe('a log whose records of where entries end do not fit', () => {
+  const changes: [string, (db: Db) => Promise<void>][] = [
+    ['damaged', (db) => db.put(endsKey(512), Buffer.from('damaged, and long enough to be one'))],
+    ['missing', (db) => db.del(endsKey(512))],
+    [
+      'of entries beyond its end',
+      (db) => db.put(endsKey(2000), encodeEnds({ from: 1024, lasts: [2000] }, 1)),
+    ],
+    ['of a later revision', (db) => db.put(endsKey(1024), encodeEnds({ from: 512, lasts: [1024] }, 2))],
+  ]
+  for (const [what, change] of changes) {
+    it(`is refused: one ${what}`, async (t) => {
+      const dir = await scratchDir(t)
+      const storage = await openIn(t, dir)
+      await storage.log.append(entriesAfter(0, Array(1100).fill(1)))
+      await storage.close()
+      const { logDir } = layoutOf(dir, dir)
+      const database = await Database.open(logDir, dbOptions, false)
+      await change(database.db)
+      await database.close()
+      const index = async () => await (await openIn(t, dir)).log.index()
+      const error = await rejectsWith(index(), 'corrupt')
+      assert.equal(error.path, logDir)
+    })
+  }
+})
 
 describe('a log with records that do not belong together', () => {
   for (const [what, change, mark] of refused) {

@@ -4,9 +4,16 @@ import fc from 'fast-check'
 import { InvariantError } from '../../src/base/assert.ts'
 import type { LogStore } from '../../src/storage/types.ts'
 import { faultyLog } from '../support/disk.ts'
-import { memoryLog } from '../support/disk-memory.ts'
-import { checkpointAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
-import { entriesAfter, type LogUnderTest, logConformance, readAll } from '../support/log-conformance.ts'
+import { type MemoryLog, memoryLog } from '../support/disk-memory.ts'
+import { checkpointAt, metaAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
+import {
+  entriesAfter,
+  type LogUnderTest,
+  logConformance,
+  readAll,
+  reconfiguration,
+  votingOf,
+} from '../support/log-conformance.ts'
 
 async function levelLog(t: TestContext, sync: boolean): Promise<LogUnderTest> {
   const dir = await scratchDir(t)
@@ -14,6 +21,10 @@ async function levelLog(t: TestContext, sync: boolean): Promise<LogUnderTest> {
   const store: LogUnderTest = {
     log: storage.log,
     checkpointAt: (zxid) => checkpointAt(storage, zxid),
+    async install(zxid, voting) {
+      storage.checkpoint.begin({ replace: true })
+      await storage.install(metaAt(zxid), voting)
+    },
     async restart() {
       await storage.close()
       storage = await openIn(t, dir, { sync })
@@ -23,21 +34,31 @@ async function levelLog(t: TestContext, sync: boolean): Promise<LogUnderTest> {
   return store
 }
 
-function kept(log: LogStore): Promise<LogUnderTest> {
-  return Promise.resolve({ log, restart: () => Promise.resolve(), checkpointAt: () => Promise.resolve() })
+function kept(inner: MemoryLog, log: LogStore = inner): Promise<LogUnderTest> {
+  return Promise.resolve({
+    log,
+    restart: () => Promise.resolve(),
+    checkpointAt: () => Promise.resolve(),
+    install: (zxid, voting) => Promise.resolve(inner.reset(zxid, voting)),
+  })
 }
 
 logConformance('LevelDB', (t) => levelLog(t, true))
 logConformance('LevelDB without sync', (t) => levelLog(t, false))
 logConformance('the log in memory', () => kept(memoryLog()))
-logConformance('a log with faults, none of them on', () => kept(faultyLog(memoryLog()).log))
+logConformance('a log with faults, none of them on', () => {
+  const inner = memoryLog()
+  return kept(inner, faultyLog(inner).log)
+})
 
 describe('the log', () => {
   it('does as the one in memory, whatever is done to it', async (t) => {
     const amount = fc.integer({ min: 0, max: 12 })
     const command = fc.oneof(
       { weight: 5, arbitrary: fc.record({ type: fc.constant('append'), amount }) },
-      { weight: 1, arbitrary: fc.record({ type: fc.constantFrom('truncate', 'trim', 'epochs'), amount }) },
+      { weight: 2, arbitrary: fc.record({ type: fc.constantFrom('reconfigure', 'many'), amount }) },
+      { weight: 2, arbitrary: fc.record({ type: fc.constantFrom('truncate', 'trim', 'epochs'), amount }) },
+      { weight: 1, arbitrary: fc.record({ type: fc.constantFrom('diverge', 'install'), amount }) },
       { weight: 1, arbitrary: fc.record({ type: fc.constant('restart'), amount }) },
     )
     await fc.assert(
@@ -46,10 +67,11 @@ describe('the log', () => {
         const store = await levelLog(t, true)
         for (const { type, amount } of commands) {
           await perform(type, amount, model, store)
-          const summary = ({ lastZxid, trimmedTo, epochs }: LogStore) => ({ lastZxid, trimmedTo, epochs })
-          assert.deepEqual(summary(store.log), summary(model))
+          assert.deepEqual(await summary(store.log), await summary(model))
         }
-        for (let after = model.trimmedTo; after <= model.lastZxid; after++) {
+        const { trimmedTo, lastZxid } = model
+        for (let i = 0; i <= 20; i++) {
+          const after = trimmedTo + Math.floor(((lastZxid - trimmedTo) * i) / 20)
           assert.deepEqual(await readAll(store.log, after), await readAll(model, after))
         }
       }),
@@ -128,13 +150,27 @@ describe('a log with faults', () => {
   })
 })
 
-async function perform(type: string, amount: number, model: LogStore, store: LogUnderTest): Promise<void> {
+async function summary(log: LogStore) {
+  const { lastZxid, trimmedTo, epochs, diverged } = log
+  return { lastZxid, trimmedTo, epochs, diverged, ...(await log.index()) }
+}
+
+async function perform(type: string, amount: number, model: MemoryLog, store: LogUnderTest): Promise<void> {
   const { lastZxid, trimmedTo } = model
   const zxid = trimmedTo + Math.floor(((lastZxid - trimmedTo) * amount) / 12)
   const both = (work: (log: LogStore) => Promise<void>) => Promise.all([work(model), work(store.log)])
   const sizes = Array.from({ length: amount % 4 }, (_, i) => 1 + ((amount + i) % 5))
   const epochs = { accepted: amount, current: amount >> 1 }
   if (type === 'append') await both((log) => log.append(entriesAfter(lastZxid, sizes, `${amount}`)))
+  if (type === 'many')
+    await both((log) => log.append(entriesAfter(lastZxid, Array(50 * amount).fill(1), 'many')))
+  if (type === 'reconfigure') await both((log) => log.append([reconfiguration(lastZxid, amount)]))
+  if (type === 'diverge') await both((log) => log.markDiverged())
+  if (type === 'install') {
+    const voting = amount % 3 === 0 ? undefined : { zxid: zxid >> 1, voting: votingOf(amount) }
+    await store.install(zxid, voting)
+    model.reset(zxid, voting)
+  }
   if (type === 'truncate') await both((log) => log.truncate(zxid))
   if (type === 'epochs') await both((log) => log.saveEpochs(epochs))
   if (type === 'restart') await store.restart()

@@ -12,11 +12,16 @@ export type ChildReport =
   | { readonly type: 'epoch'; readonly epoch: number }
   | { readonly type: 'checkpoint'; readonly zxid: number }
 
-/** The only entry that the child ever appends after `prev`: what is found can be compared with what must be there. */
+/**
+ * The only entry that the child ever appends after `prev`: what is found can be compared with what must be there. About
+ * every fifth is a reconfiguration.
+ */
 export function entryOf(prev: number): Entry {
   const size = 1 + (prev % 3)
   const bytes = Buffer.alloc(1 + ((prev * 2654435761) % 3000), `entry after ${prev};`)
-  return { prev, first: prev + 1, last: prev + size, bytes }
+  const entry = { prev, first: prev + 1, last: prev + size, bytes }
+  if (size > 1 || prev % 5 !== 0) return entry
+  return { ...entry, voting: { voters: [1, 2 + (prev % 200)], groups: [], weights: [[1, prev]] } }
 }
 
 function report(message: ChildReport): void {

@@ -1,6 +1,7 @@
 // LogStore and CheckpointStore in memory, for tests that need the ports but no disk. They keep the contract of
 // src/storage/types.ts (the same conformance tests run on them); what they hold outlives `close`, as a disk would.
 import { assert } from '../../src/base/assert.ts'
+import { epochOf } from '../../src/base/zxid.ts'
 import type {
   CheckpointMeta,
   CheckpointReader,
@@ -8,14 +9,40 @@ import type {
   CheckpointSink,
   CheckpointStore,
   LogStore,
+  Storage,
 } from '../../src/storage/types.ts'
-import type { Entry, Epochs } from '../../src/zab/types.ts'
+import type { Entry, Epochs, VotingAt } from '../../src/zab/types.ts'
+
+/** A log in memory, and what an installed checkpoint does to it. */
+export type MemoryLog = LogStore & { reset(zxid: number, voting: VotingAt | undefined): void }
+
+/** Both stores in memory. */
+export function memoryStorage(): Storage {
+  const log = memoryLog()
+  const checkpoint = memoryCheckpoint()
+  return {
+    log,
+    checkpoint,
+    async install(meta, voting) {
+      await checkpoint.commit(meta)
+      log.reset(meta.zxid, voting)
+    },
+    dataDirBytes: () => Promise.resolve(0),
+    logDirBytes: () => Promise.resolve(0),
+    async close() {
+      await checkpoint.close()
+      await log.close()
+    },
+  }
+}
 
 /** A log in memory. Each write settles in a later microtask, never at once. */
-export function memoryLog(): LogStore {
+export function memoryLog(): MemoryLog {
   let entries: Entry[] = []
   let epochs: Epochs = { accepted: 0, current: 0 }
   let trimmedTo = 0
+  let diverged = false
+  let votings: VotingAt[] = []
   let appending = false
   const last = () => entries.at(-1)?.last ?? trimmedTo
   return {
@@ -29,16 +56,40 @@ export function memoryLog(): LogStore {
     get trimmedTo() {
       return trimmedTo
     },
+    get diverged() {
+      return diverged
+    },
+    async index() {
+      const index = { lasts: entries.map((entry) => entry.last), votings: [...votings] }
+      await Promise.resolve()
+      return index
+    },
+    async markDiverged() {
+      await Promise.resolve()
+      diverged = true
+    },
+    reset(zxid, voting) {
+      entries = []
+      trimmedTo = zxid
+      diverged = false
+      votings = voting === undefined ? [] : [voting]
+    },
     async append(added) {
       assert(!appending, 'an append began before the one before it was durable')
       appending = true
       try {
         await Promise.resolve()
         let end = last()
-        for (const { prev, first, last } of added) {
+        for (const { prev, first, last, voting } of added) {
           assert(prev === end && first > prev && last >= first, 'an entry does not follow the one before it')
+          assert(
+            epochOf(first) !== epochOf(prev) || first === prev + 1,
+            'an entry leaves a gap within its epoch',
+          )
+          assert(voting === undefined || first === last, 'a reconfiguration has more than one transaction')
           end = last
         }
+        for (const { last, voting } of added) if (voting !== undefined) votings.push({ zxid: last, voting })
         entries.push(...added.map((entry) => ({ ...entry, bytes: entry.bytes.slice() })))
       } finally {
         appending = false
@@ -48,6 +99,7 @@ export function memoryLog(): LogStore {
       await Promise.resolve()
       assert(zxid >= trimmedTo, 'truncation below the beginning of the log')
       entries = entries.filter((entry) => entry.last <= zxid)
+      votings = votings.filter((voting) => voting.zxid <= Math.max(last(), trimmedTo))
     },
     async saveEpochs({ accepted, current }) {
       await Promise.resolve()
@@ -61,6 +113,10 @@ export function memoryLog(): LogStore {
       await Promise.resolve()
       trimmedTo = entries.findLast((entry) => entry.last <= zxid)?.last ?? trimmedTo
       entries = entries.filter((entry) => entry.last > trimmedTo)
+      votings.splice(
+        0,
+        votings.findLastIndex((voting) => voting.zxid <= trimmedTo),
+      )
     },
     async reopen() {},
     async close() {},

@@ -4,6 +4,9 @@ import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import { crc32 } from 'node:zlib'
+import { Packr } from 'msgpackr'
+import { Database } from '../../src/storage/database.ts'
 import { type OpenStorageOptions, openStorage } from '../../src/storage/open.ts'
 import {
   type CheckpointMeta,
@@ -61,6 +64,21 @@ export async function copyOf(t: TestContext, dir: string): Promise<string> {
 /** The meta of a checkpoint at `zxid`. */
 export function metaAt(zxid: number, state: unknown = null): CheckpointMeta {
   return { zxid, nodes: 0, digestHigh: 0, digestLow: 0, state }
+}
+
+/** The value of a record that is a list of fields, as every release has written them. */
+export function recordOf(key: string, fields: readonly unknown[]): Buffer {
+  const body = new Packr({ useRecords: true }).pack(fields)
+  const crc = Buffer.alloc(4)
+  crc.writeUInt32BE(crc32(body, crc32(Buffer.from(key))))
+  return Buffer.concat([body, crc])
+}
+
+/** Does `work` in a database that nobody has open. */
+export async function inDatabase(dir: string, work: (database: Database) => Promise<void>): Promise<void> {
+  const database = await Database.open(dir, { writeBufferSize: 4e6, cacheSize: 1e6, maxFileSize: 4e6 }, false)
+  await work(database)
+  await database.close()
 }
 
 /** Commits a checkpoint at `zxid` without any change of records. */

@@ -43,9 +43,14 @@ export function faultyLog(inner: LogStore): { log: LogStore; faults: DiskFaults 
     get trimmedTo() {
       return inner.trimmedTo
     },
+    get diverged() {
+      return inner.diverged
+    },
     get failure() {
       return gate.failure() ?? inner.failure
     },
+    index: () => inner.index(),
+    markDiverged: () => gate.write(() => inner.markDiverged()),
     append: (entries) => gate.write(() => inner.append(entries)),
     truncate: (zxid) => gate.write(() => inner.truncate(zxid)),
     saveEpochs: (epochs) => gate.write(() => inner.saveEpochs(epochs)),

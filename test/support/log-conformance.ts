@@ -4,7 +4,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { InvariantError } from '../../src/base/assert.ts'
 import { makeZxid, maxCounter, maxEpoch } from '../../src/base/zxid.ts'
 import type { LogStore } from '../../src/storage/types.ts'
-import type { Entry } from '../../src/zab/types.ts'
+import type { Entry, Voting, VotingAt } from '../../src/zab/types.ts'
 
 /** A log that can be stopped and started. */
 export type LogUnderTest = {
@@ -13,6 +13,19 @@ export type LogUnderTest = {
   restart(): Promise<void>
   /** Makes a checkpoint at `zxid`, so that the log may be trimmed to it. */
   checkpointAt(zxid: number): Promise<void>
+  /** Installs an empty checkpoint at `zxid` in the place of the log. */
+  install(zxid: number, voting: VotingAt | undefined): Promise<void>
+}
+
+/** A voting of servers 1 to `voters`. */
+export function votingOf(voters: number): Voting {
+  return { voters: Array.from({ length: voters }, (_, i) => i + 1), groups: [], weights: [] }
+}
+
+/** An entry of one transaction after `prev` from which on servers 1 to `voters` vote. */
+export function reconfiguration(prev: number, voters: number): Entry {
+  const zxid = prev + 1
+  return { prev, first: zxid, last: zxid, bytes: Buffer.from(`members ${voters}`), voting: votingOf(voters) }
 }
 
 /** Entries that follow `prev` without a hole; each holds the given number of transactions. */
@@ -71,13 +84,14 @@ export function logConformance(name: string, open: (t: TestContext) => Promise<L
       const zxids = [makeZxid(1, 1), makeZxid(1, maxCounter), makeZxid(7, 1), makeZxid(maxEpoch, maxCounter)]
       const entries = zxids.map((zxid, i) => ({
         prev: zxids[i - 1] ?? 0,
-        first: zxid,
+        first: i === 1 ? makeZxid(1, 2) : zxid,
         last: zxid,
         bytes: Buffer.from('e'),
       }))
       await store.log.append(entries)
       await store.restart()
       assert.equal(store.log.lastZxid, makeZxid(maxEpoch, maxCounter))
+      assert.deepEqual(await store.log.index(), { lasts: zxids, votings: [] })
       for (const [i, zxid] of zxids.entries()) {
         assert.deepEqual(await readAll(store.log, zxid), entries.slice(i + 1))
       }
@@ -241,6 +255,165 @@ export function logConformance(name: string, open: (t: TestContext) => Promise<L
         seen,
         entries.slice(100, 200).map((entry) => entry.first),
       )
+    })
+
+    it('tells in its index where the entries end, and which of them changed who votes', async (t) => {
+      const store = await open(t)
+      assert.deepEqual(await store.log.index(), { lasts: [], votings: [] })
+      const entries = [...entriesAfter(0, [2, 3]), reconfiguration(5, 3), ...entriesAfter(6, [1])]
+      await store.log.append(entries.slice(0, 3))
+      await store.log.append(entries.slice(3))
+      const index = { lasts: [2, 5, 6, 7], votings: [{ zxid: 6, voting: votingOf(3) }] }
+      assert.deepEqual(await store.log.index(), index)
+      assert.deepEqual(await readAll(store.log, 0), entries)
+      await store.restart()
+      assert.deepEqual(await store.log.index(), index)
+      assert.deepEqual(await readAll(store.log, 0), entries)
+    })
+
+    it('keeps a voting with groups and weights', async (t) => {
+      const store = await open(t)
+      const voting: Voting = {
+        voters: [1, 2, 3, 255],
+        groups: [
+          [1, 2],
+          [3, 255],
+        ],
+        weights: [
+          [2, 0],
+          [255, 7],
+        ],
+      }
+      await store.log.append([{ ...reconfiguration(0, 1), voting }])
+      await store.restart()
+      assert.deepEqual((await store.log.index()).votings, [{ zxid: 1, voting }])
+    })
+
+    it('forgets the votings that are truncated', async (t) => {
+      const store = await open(t)
+      const entries = [reconfiguration(0, 1), reconfiguration(1, 2), reconfiguration(2, 3)]
+      await store.log.append(entries)
+      await store.log.truncate(1)
+      const other = { ...reconfiguration(1, 4), first: makeZxid(1, 1), last: makeZxid(1, 1) }
+      await store.log.append([other])
+      const votings = [
+        { zxid: 1, voting: votingOf(1) },
+        { zxid: other.last, voting: votingOf(4) },
+      ]
+      assert.deepEqual(await store.log.index(), { lasts: [1, other.last], votings })
+      await store.restart()
+      assert.deepEqual(await store.log.index(), { lasts: [1, other.last], votings })
+      assert.deepEqual(await readAll(store.log, 0), [entries[0], other])
+    })
+
+    it('keeps the newest voting that is trimmed, and no older one', async (t) => {
+      const store = await open(t)
+      await store.log.append([1, 2, 3].map((n) => reconfiguration(n - 1, n)))
+      await store.log.append(entriesAfter(3, [1, 1]))
+      await store.checkpointAt(5)
+      await store.log.trim(2)
+      const [, two, three] = [1, 2, 3].map((n) => ({ zxid: n, voting: votingOf(n) }))
+      assert.deepEqual(await store.log.index(), { lasts: [3, 4, 5], votings: [two, three] })
+      await store.log.trim(5)
+      assert.deepEqual(await store.log.index(), { lasts: [], votings: [three] })
+      await store.restart()
+      assert.deepEqual(await store.log.index(), { lasts: [], votings: [three] })
+      await store.log.truncate(5)
+      assert.deepEqual(await store.log.index(), { lasts: [], votings: [three] })
+    })
+
+    it('has after an install just the voting that came with it', async (t) => {
+      const store = await open(t)
+      await store.log.append([reconfiguration(0, 1), reconfiguration(1, 2), ...entriesAfter(2, [8])])
+      // The same zxid as an old one, then an older one, then none.
+      for (const voting of [{ zxid: 2, voting: votingOf(5) }, { zxid: 1, voting: votingOf(6) }, undefined]) {
+        await store.install(5, voting)
+        const expected = { lasts: [], votings: voting === undefined ? [] : [voting] }
+        assert.deepEqual(await store.log.index(), expected)
+        await store.restart()
+        assert.deepEqual(await store.log.index(), expected)
+        assert.deepEqual([store.log.trimmedTo, store.log.lastZxid], [5, 5])
+      }
+      await store.log.append([reconfiguration(5, 7)])
+      assert.deepEqual(await store.log.index(), { lasts: [6], votings: [{ zxid: 6, voting: votingOf(7) }] })
+    })
+
+    it('is diverged from when it was marked until a checkpoint is installed', async (t) => {
+      const store = await open(t)
+      await store.log.append(entriesAfter(0, [1, 1]))
+      assert.equal(store.log.diverged, false)
+      await store.log.markDiverged()
+      assert.equal(store.log.diverged, true)
+      await store.restart()
+      assert.equal(store.log.diverged, true)
+      await store.log.append(entriesAfter(2, [1]))
+      await store.log.truncate(1)
+      await store.log.saveEpochs({ accepted: 1, current: 1 })
+      assert.equal(store.log.diverged, true)
+      await store.install(9, undefined)
+      assert.equal(store.log.diverged, false)
+      await store.restart()
+      assert.deepEqual([store.log.diverged, store.log.lastZxid], [false, 9])
+    })
+
+    it('indexes thousands of entries, of several epochs, truncated and trimmed anywhere', async (t) => {
+      const store = await open(t)
+      const lasts: number[] = []
+      let epoch = 0
+      const append = async (count: number) => {
+        epoch++
+        const prev = lasts.at(-1) ?? 0
+        const entries = entriesAfter(
+          makeZxid(epoch, 0),
+          Array.from({ length: count }, (_, i) => 1 + (i % 3)),
+        )
+        await store.log.append(entries.map((entry, i) => (i === 0 ? { ...entry, prev } : entry)))
+        lasts.push(...entries.map((entry) => entry.last))
+      }
+      const check = async () => {
+        assert.deepEqual((await store.log.index()).lasts, lasts)
+        await store.restart()
+        assert.deepEqual((await store.log.index()).lasts, lasts)
+      }
+      await append(700)
+      for (let i = 0; i < 40; i++) await append(3)
+      await append(1500)
+      await check()
+      for (const left of [2000, 1024, 900]) {
+        await store.log.truncate(lasts[left - 1] ?? 0)
+        lasts.length = left
+        await check()
+        await append(5)
+        await append(1200)
+        await check()
+      }
+      await store.checkpointAt(lasts.at(-1) ?? 0)
+      for (const count of [100, 700, 800]) {
+        const trimmed = lasts.splice(0, count)
+        await store.log.trim(trimmed.at(-1) ?? 0)
+        await check()
+      }
+    })
+
+    it('indexes what was there at the call, while it is appended to', async (t) => {
+      const { log } = await open(t)
+      const entries = entriesAfter(0, Array(1030).fill(1))
+      await log.append(entries.slice(0, 500))
+      const appending = log.append(entries.slice(500))
+      const index = log.index()
+      await appending
+      assert.equal((await index).lasts.length, 500)
+      assert.equal((await log.index()).lasts.length, 1030)
+    })
+
+    it('refuses a gap within an epoch, and a reconfiguration beside other transactions', async (t) => {
+      const { log } = await open(t)
+      await log.append(entriesAfter(0, [1]))
+      await assert.rejects(log.append([{ ...reconfiguration(1, 2), last: 3 }]), InvariantError)
+      const [entry] = entriesAfter(1, [1])
+      assert.ok(entry !== undefined)
+      await assert.rejects(log.append([{ ...entry, first: 3, last: 3 }]), InvariantError)
+      assert.equal(log.lastZxid, 1)
     })
 
     it('does writes in the order in which they were asked for', async (t) => {
