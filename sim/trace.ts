@@ -2,6 +2,7 @@
 import { formatZxid } from '../src/base/zxid.ts'
 import type { Effect, Event } from '../src/zab/events.ts'
 import type { Message } from '../src/zab/messages.ts'
+import type { Voting } from '../src/zab/types.ts'
 
 /** An event or effect in one line; numbers that are zxids as ZooKeeper prints them. */
 export function describe(item: Event | Effect): string {
@@ -25,9 +26,10 @@ function describeFields(item: object): string {
   return parts.join(' ')
 }
 
-/** What says nothing is left out, to keep lines short: unknown, no, and the sessions. */
+/** What says nothing is left out, to keep lines short: unknown, no, none, and the sessions. */
 function isTelling(key: string, value: unknown): boolean {
-  return value !== undefined && value !== -1 && value !== false && key !== 'session'
+  if (Array.isArray(value) && value.length === 0) return false
+  return value !== undefined && value !== -1 && value !== false && value !== 'none' && key !== 'session'
 }
 
 function describeValue(key: string, value: unknown): string {
@@ -39,7 +41,16 @@ function describeValue(key: string, value: unknown): string {
   if ('first' in value && 'last' in value && 'prev' in value) {
     const { prev, first, last } = value as { prev: number; first: number; last: number }
     const range = first === last ? formatZxid(last) : `${formatZxid(first)}..${formatZxid(last)}`
-    return `${range} after ${formatZxid(prev)}`
+    const changes = 'voting' in value ? ` ${describeValue('', value.voting)}` : ''
+    return `${range} after ${formatZxid(prev)}${changes}`
   }
+  if ('voters' in value) return describeVoting(value as Voting)
   return `{${describeFields(value)}}`
+}
+
+/** `1+2+3`, with groups `1+2|3+4 weights 3:2`. */
+function describeVoting({ voters, groups, weights }: Voting): string {
+  if (groups.length === 0) return voters.join('+')
+  const heavy = weights.map(([id, weight]) => `${id}:${weight}`)
+  return `${groups.map((ids) => ids.join('+')).join('|')} weights ${heavy.join(' ')}`
 }

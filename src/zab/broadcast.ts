@@ -2,11 +2,13 @@
 // Phase 3 of ZAB.
 import { assert } from '../base/assert.ts'
 import { makeZxid, maxCounter } from '../base/zxid.ts'
-import { endOf, pushEntry } from './history.ts'
+import type { Event } from './events.ts'
+import { endOf } from './history.ts'
 import type { Ack } from './messages.ts'
 import { acknowledge, type Learner, pump } from './progress.ts'
-import { type Core, commitUpTo, emit, type Leading, leave, send } from './state.ts'
-import type { Entry } from './types.ts'
+import { isSameVoting, quorumOf } from './quorum.ts'
+import { appendEntry, type Core, commitUpTo, emit, type Leading, leave, send } from './state.ts'
+import type { Entry, Voting } from './types.ts'
 
 /** The zxid that the last of `count` transactions proposed next will have; the end of the history for none. Leader only. */
 export function zxidAfter(core: Core, count: number): number {
@@ -15,23 +17,65 @@ export function zxidAfter(core: Core, count: number): number {
   return makeZxid(core.role.epoch, core.role.counter + count)
 }
 
+/** Whether this server takes proposals: it leads, is established, and does not hand over. */
+export function mayPropose(core: Core): boolean {
+  const { role } = core
+  return role.type === 'leading' && role.phase === 'broadcast' && role.resigning === undefined
+}
+
 /** Appends and sends a new entry, without waiting for the ones before it. */
-export function propose(core: Core, count: number, bytes: Uint8Array, origin: unknown): void {
+export function propose(core: Core, event: Extract<Event, { type: 'propose' }>): void {
   const { role, history } = core
+  const { count, bytes, origin, voting } = event
   assert(role.type === 'leading' && role.phase === 'broadcast', 'only an established leader proposes')
   assert(role.resigning === undefined, 'a proposal after the leader resigned')
   assert(count > 0, 'an empty proposal')
+  if (voting !== undefined) checkVoting(core, voting, count)
   if (role.counter + count > maxCounter) {
     leave(core, `epoch ${role.epoch} has used up its transactions`)
     return
   }
   const first = makeZxid(role.epoch, role.counter + 1)
-  const entry: Entry = { prev: endOf(history), first, last: first + count - 1, bytes }
+  const plain: Entry = { prev: endOf(history), first, last: first + count - 1, bytes }
   role.counter += count
-  pushEntry(history, entry)
   role.owedSince ??= core.now
-  emit(core, origin === undefined ? { type: 'append', entry } : { type: 'append', entry, origin })
+  appendEntry(core, voting === undefined ? plain : { ...plain, voting }, origin)
   for (const learner of role.learners) pump(core, role, learner)
+}
+
+/** The rules that make one voting follow another safely; see voting.ts. */
+function checkVoting(core: Core, voting: Voting, count: number): void {
+  assert(count === 1, 'a reconfiguration is one transaction')
+  assert(!isPending(core), 'a reconfiguration is under way')
+  const first = unwrittenVoting(core) ?? voting
+  assert(isSameVoting(first, voting), 'the configured voting must be written down before it is replaced')
+}
+
+/** The configured voting, if it must be proposed (with a transaction that changes nothing) before the first other one. */
+export function unwrittenVoting(core: Core): Voting | undefined {
+  return core.history.votings.length === 0 ? core.inForce.voting : undefined
+}
+
+/** A voting stands beside the one before it and is not committed. */
+function isPending(core: Core): boolean {
+  return core.quorum.votings.length > 1
+}
+
+/**
+ * Why this voting can not be proposed now; undefined if it can. `notLeading`: nor can anything else, here. `pending`: the
+ * one before is not committed yet (ZooKeeper's -14). `noQuorum`: of its voters no quorum is connected and has this
+ * leader's history, so that it would stop the ensemble (ZooKeeper's -13).
+ */
+export function canReconfigure(
+  core: Core,
+  voting: Voting,
+): 'notLeading' | 'pending' | 'noQuorum' | undefined {
+  const { role } = core
+  if (role.type !== 'leading' || !mayPropose(core)) return 'notLeading'
+  if (isPending(core)) return 'pending'
+  const ready = (id: number) =>
+    id === core.id ? role.adopted : role.learners.some((learner) => learner.id === id && learner.active)
+  return quorumOf(voting).contains(ready) ? undefined : 'noQuorum'
 }
 
 /** Cumulative, from any learner; it opens the window, and counts for commits once the learner is synced. */
@@ -65,7 +109,23 @@ export function advanceCommit(core: Core, role: Leading): void {
       if (active) send(core, id, { type: 'commit', session, zxid: reached })
   }
   commitUpTo(core, role.committed)
-  if (role.resigning !== undefined) finishResigning(core)
+  if (role.resigning !== undefined) finishResigning(core, role)
+}
+
+/**
+ * After a reconfiguration was committed: a leader that it does not name, or gives no weight, hands over; another has it
+ * settled.
+ */
+export function checkMembership(core: Core, role: Leading): void {
+  const { zxid, voting, committed, settled } = core.inForce
+  if (role.phase !== 'broadcast' || !committed) return
+  if (!core.quorum.mayLead(core.id)) {
+    role.resigning ??= core.now
+    finishResigning(core, role)
+  } else if (zxid > 0 && !settled && role.settling !== zxid && role.resigning === undefined) {
+    role.settling = zxid
+    emit(core, { type: 'settle', voting })
+  }
 }
 
 /** Begins to hand over: what was proposed is committed first, so that a follower has all of it. */
@@ -73,18 +133,24 @@ export function resign(core: Core): void {
   const { role } = core
   if (role.type === 'leading' && role.phase === 'broadcast') {
     role.resigning ??= core.now
-    finishResigning(core)
+    role.abstains = true
+    finishResigning(core, role)
   } else {
-    abdicate(core)
+    abstain(core)
   }
 }
 
-function finishResigning(core: Core): void {
-  if (core.committed === endOf(core.history)) abdicate(core)
+function finishResigning(core: Core, role: Leading): void {
+  if (core.role === role && core.committed === endOf(core.history)) abdicate(core, role)
 }
 
 /** Everybody hears that this server looks and is no candidate; the next best is elected without any wait. */
-export function abdicate(core: Core): void {
+export function abdicate(core: Core, role: Leading): void {
+  if (role.abstains) abstain(core)
+  else leave(core, 'not a voter that may lead any more')
+}
+
+function abstain(core: Core): void {
   core.abstaining = true
   if (core.role.type === 'leading') leave(core, 'resigned')
   emit(core, { type: 'resigned' })

@@ -4,9 +4,9 @@
 // primary-backup systems", section 4), one file each for the leader's side and follow.ts for the learner's.
 import { assert, assertNever } from '../base/assert.ts'
 import { epochOf } from '../base/zxid.ts'
-import { onAck, onOwnDurable, propose, resign } from './broadcast.ts'
-import { onAckEpoch, onFollowerInfo, onOwnPromise, removeLearner, startLeading } from './discovery.ts'
-import { decide } from './election.ts'
+import { advanceCommit, checkMembership, onAck, onOwnDurable, propose, resign } from './broadcast.ts'
+import { onAckEpoch, onFollowerInfo, onOwnPromise, startLeading } from './discovery.ts'
+import { decide, quorumOfPeer } from './election.ts'
 import type { Effect, Event } from './events.ts'
 import {
   adopt,
@@ -17,9 +17,10 @@ import {
   onSnapshotInstalled,
   startFollowing,
 } from './follow.ts'
-import { checkSupport, confirm, onPong, tickFollowing, tickLeading } from './heartbeat.ts'
-import { createHistory, endOf, trim } from './history.ts'
+import { checkSupport, confirm, finishConfirming, onPong, tickFollowing, tickLeading } from './heartbeat.ts'
+import { createHistory, endOf, trim, votingUpTo } from './history.ts'
 import type { LearnerMessage, Message, Status } from './messages.ts'
+import { removeLearner } from './progress.ts'
 import type { Quorum } from './quorum.ts'
 import { atRest, type Core, createLooking, forget, type Leading, leave, peerOf, send } from './state.ts'
 import { announce, silent } from './status.ts'
@@ -31,17 +32,20 @@ import {
   onOwnAdoption,
   synchronizeWaiting,
 } from './sync.ts'
-import { defaultSettings, type Epochs, type Settings } from './types.ts'
+import { defaultSettings, type Epochs, type Settings, type VotingAt } from './types.ts'
+import { inForce } from './voting.ts'
 
-export { zxidAfter } from './broadcast.ts'
+export { canReconfigure, mayPropose, unwrittenVoting, zxidAfter } from './broadcast.ts'
 export type { Effect, Event } from './events.ts'
-export type { Core } from './state.ts'
+export { type Core, isVoter } from './state.ts'
 
 /** What a server's disk says of its past. */
 export type CoreOptions = {
   readonly id: number
-  /** A server that is not among the voters is an observer. */
+  /** Of the static configuration. In force while the history has no voting; a server that does not vote is an observer. */
   readonly quorum: Quorum
+  /** The log's changes of who votes: all above `trimmedTo`, and the newest one at or below. None if left out. */
+  readonly votings?: readonly VotingAt[]
   readonly epochs: Epochs
   /** Entries at or below are not in the log. */
   readonly trimmedTo: number
@@ -49,6 +53,13 @@ export type CoreOptions = {
   readonly lasts: readonly number[]
   /** Of the checkpoint that the state was loaded from: what is applied already. */
   readonly applied: number
+  /** The disk says that this server's state differs from the ensemble's: only a snapshot helps. */
+  readonly needsSnapshot?: boolean
+  /**
+   * The disk says that this server has been an ensemble of one so far. Must not be said any more once the server has been
+   * established with others, or has followed (`roleChanged` to a broadcast phase).
+   */
+  readonly alone?: boolean
   readonly settings?: Settings
   /**
    * Sessions with leaders are numbered from here. Should be above all that an earlier life of this server had (a clock's
@@ -60,7 +71,8 @@ export type CoreOptions = {
 /** A server's core as it comes up with what its disk holds. Throws InvariantError if that contradicts itself. */
 export function createCore(options: CoreOptions): Core {
   const { id, quorum, epochs, applied, settings = defaultSettings } = options
-  const history = createHistory(options.trimmedTo, options.lasts, settings.cacheBytes)
+  const { trimmedTo, lasts, votings = [] } = options
+  const history = createHistory(trimmedTo, lasts, settings.cacheBytes, votings)
   const end = endOf(history)
   assert(
     epochs.accepted >= epochs.current,
@@ -72,9 +84,14 @@ export function createCore(options: CoreOptions): Core {
     `the log is of epoch ${epochOf(end)}, only ${epochs.accepted} was promised`,
   )
   assert(applied <= end, `the checkpoint at ${applied} is beyond the log's end ${end}`)
+  const newest = votings.at(-1)
+  assert(newest === undefined || newest.zxid <= end, `voting ${newest?.zxid} is beyond the log's end ${end}`)
+  const now = inForce(quorum, votings, applied)
   return {
     id,
-    quorum,
+    configured: quorum,
+    quorum: now.quorum,
+    inForce: now,
     settings,
     now: 0,
     started: false,
@@ -84,7 +101,8 @@ export function createCore(options: CoreOptions): Core {
     committed: applied,
     truncating: false,
     installing: false,
-    needsSnapshot: false,
+    needsSnapshot: options.needsSnapshot ?? false,
+    alone: options.alone ?? false,
     abstaining: false,
     peers: [],
     announced: silent,
@@ -95,9 +113,16 @@ export function createCore(options: CoreOptions): Core {
   }
 }
 
+/** The newest voting up to `zxid`, which goes with a snapshot at `zxid`. It may not be trimmed (asserted). */
+export function votingAt(core: Core, zxid: number): VotingAt | undefined {
+  return votingUpTo(core.history, zxid)
+}
+
 /** The only entry: runs to completion, throws only on a broken invariant. */
 export function step(core: Core, event: Event): Effect[] {
+  const { quorum } = core
   handle(core, event)
+  recount(core, quorum)
   settle(core)
   const { effects } = core
   core.effects = []
@@ -123,7 +148,7 @@ function handle(core: Core, event: Event): void {
       onMessage(core, event.from, event.message)
       break
     case 'propose':
-      propose(core, event.count, event.bytes, event.origin)
+      propose(core, event)
       break
     case 'confirm':
       assert(core.role.type === 'leading' && core.role.phase === 'broadcast', 'only a leader confirms')
@@ -168,7 +193,7 @@ function onFact(core: Core, event: Fact): void {
       if (core.role.type === 'following') adopt(core, core.role)
       break
     case 'snapshotInstalled':
-      onSnapshotInstalled(core, event.zxid)
+      onSnapshotInstalled(core, event.zxid, event.voting)
       break
     case 'snapshotAborted':
       core.installing = false
@@ -185,9 +210,23 @@ function onFact(core: Core, event: Fact): void {
   }
 }
 
+/** When another quorum counts, what waited for the one before may be there already. */
+function recount(core: Core, before: Quorum): void {
+  let counted = before
+  while (core.role.type === 'leading' && core.role.phase === 'broadcast' && core.quorum !== counted) {
+    counted = core.quorum
+    const { role } = core
+    advanceCommit(core, role)
+    if (core.role !== role) return
+    finishConfirming(core, role)
+    synchronizeWaiting(core, role)
+  }
+}
+
 /** Ends every step: a leader without its quorum is none, a looking server decides, and the peers hear of any change. */
 function settle(core: Core): void {
   if (core.role.type === 'leading') checkSupport(core, core.role)
+  if (core.role.type === 'leading') checkMembership(core, core.role)
   // Also if it decides anew at once: whoever followed must hear that this role is over.
   if (core.role.type === 'looking') announce(core)
   while (core.role.type === 'looking' && core.started && atRest(core)) {
@@ -209,7 +248,7 @@ function onTick(core: Core, now: number): void {
 
 function onPeerConnected(core: Core, id: number): void {
   assert(id !== core.id && peerOf(core, id) === undefined, `peer ${id} connected twice`)
-  core.peers.push({ id, status: undefined, early: undefined })
+  core.peers.push({ id, status: undefined, early: undefined, quorum: undefined })
   core.peers.sort((a, b) => a.id - b.id)
   send(core, id, core.announced)
 }
@@ -229,6 +268,7 @@ function onMessage(core: Core, from: number, message: Message): void {
   switch (message.type) {
     case 'status':
       peer.status = message
+      peer.quorum = message.candidate ? quorumOfPeer(core, message) : undefined
       if (message.leader !== core.id || message.state !== 'following') peer.early = undefined
       onStatus(core, from, message)
       break

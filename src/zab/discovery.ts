@@ -4,8 +4,8 @@ import { assert } from '../base/assert.ts'
 import { formatZxid, maxEpoch } from '../base/zxid.ts'
 import { endOf } from './history.ts'
 import type { AckEpoch, FollowerInfo } from './messages.ts'
-import { createLearner, type Learner } from './progress.ts'
-import { type Core, isVoter, type Leading, leave, reportRole, saveEpochs, send } from './state.ts'
+import { createLearner, type Learner, removeLearner } from './progress.ts'
+import { type Core, isVoter, type Leading, leave, reportRole, saveEpochs, send, takesBlank } from './state.ts'
 import { announce } from './status.ts'
 import { beginSynchronization, synchronize } from './sync.ts'
 
@@ -28,6 +28,8 @@ export function startLeading(core: Core): void {
     confirmNext: [],
     owedSince: undefined,
     resigning: undefined,
+    abstains: false,
+    settling: 0,
   }
   core.role = role
   reportRole(core, 'leading', 'discovery', core.id, -1, 'elected')
@@ -43,13 +45,12 @@ export function startLeading(core: Core): void {
 /** A learner comes, or comes again. */
 export function onFollowerInfo(core: Core, role: Leading, from: number, info: FollowerInfo): void {
   removeLearner(role, from)
-  const voter = isVoter(core, from)
-  const learner = createLearner(from, voter, info.session, info.accepted, core.now)
+  const learner = createLearner(from, info, core.now)
   role.learners.push(learner)
   role.learners.sort((a, b) => a.id - b.id)
   // The learner knows with this that it is waited for.
   send(core, from, { type: 'ping', session: info.session, seq: role.pingSeq })
-  if (voter && isTooLow(role, info.accepted)) {
+  if (isTooLow(core, role, learner)) {
     leave(core, `server ${from} has promised epoch ${info.accepted} already: it takes a newer one`)
     return
   }
@@ -58,13 +59,13 @@ export function onFollowerInfo(core: Core, role: Leading, from: number, info: Fo
 }
 
 /**
- * A voter that promised a later epoch can not follow, and one that promised this very epoch before does not count. An
- * election with the highest epoch known helps both, where ZooKeeper would leave the voter out for as long as this
- * leader lasts.
+ * A server that promised a later epoch can not follow (an observer has done so if a candidate took it for a voter), and
+ * a voter that promised this very epoch before does not count. An election with the highest epoch known helps both,
+ * where ZooKeeper would leave the server out for as long as this leader lasts.
  */
-function isTooLow(role: Leading, accepted: number): boolean {
+function isTooLow(core: Core, role: Leading, { id, accepted }: Learner): boolean {
   if (role.epoch === -1) return false
-  return accepted > role.epoch || (accepted === role.epoch && role.phase === 'discovery')
+  return accepted > role.epoch || (accepted === role.epoch && role.phase === 'discovery' && isVoter(core, id))
 }
 
 /** With a quorum the epoch is chosen, and promised on disk before anybody hears of it (ZOOKEEPER-1291). */
@@ -100,7 +101,8 @@ export function onAckEpoch(core: Core, role: Leading, learner: Learner, ack: Ack
     synchronize(core, role, learner)
     return
   }
-  if (!learner.voter || ack.current === -1) return
+  if (!isVoter(core, learner.id) || ack.current === -1) return
+  if (learner.blank && !takesBlank(core, ack.last)) return
   if (isAhead(core, ack)) {
     // One that is ahead but could not be elected is not counted, and otherwise no hindrance.
     if (ack.needsSnapshot) return
@@ -118,10 +120,4 @@ function isAhead(core: Core, ack: AckEpoch): boolean {
 
 function checkPromises(core: Core, role: Leading): void {
   if (core.quorum.contains((id) => role.promises.has(id))) beginSynchronization(core, role)
-}
-
-/** Takes a learner off the list. */
-export function removeLearner(role: Leading, id: number): void {
-  const index = role.learners.findIndex((learner) => learner.id === id)
-  if (index >= 0) role.learners.splice(index, 1)
 }

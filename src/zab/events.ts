@@ -7,7 +7,7 @@
 // - A fact may come at any time later, but it must come: the core takes no new role before its disk is at rest. After a
 //   failed write the server begins again with `createCore`.
 import type { Message } from './messages.ts'
-import type { Entry, Epochs } from './types.ts'
+import type { Entry, Epochs, Voting, VotingAt } from './types.ts'
 
 export type Event =
   /** Begins the first election. */
@@ -17,12 +17,16 @@ export type Event =
   | { readonly type: 'peerConnected'; readonly peer: number }
   | { readonly type: 'peerLost'; readonly peer: number }
   | { readonly type: 'message'; readonly from: number; readonly message: Message }
-  /** Leader in broadcast that has not resigned only: `count` transactions in one entry. `origin` comes back with the append. */
+  /**
+   * Only if `mayPropose`: `count` transactions in one entry. `origin` comes back with the append. With `voting` it is a
+   * reconfiguration, of one transaction, and only if `canReconfigure` has nothing against it; see voting.ts.
+   */
   | {
       readonly type: 'propose'
       readonly count: number
       readonly bytes: Uint8Array
       readonly origin?: unknown
+      readonly voting?: Voting
     }
   /** Leader in broadcast only: asks for `confirmed` once a quorum has said that it still follows. */
   | { readonly type: 'confirm'; readonly id: number }
@@ -34,8 +38,11 @@ export type Event =
   | { readonly type: 'durable'; readonly zxid: number }
   | { readonly type: 'epochsSaved'; readonly epochs: Epochs }
   | { readonly type: 'truncated'; readonly zxid: number }
-  /** The received snapshot has replaced checkpoint and log, durably; the state is the one at `zxid`. */
-  | { readonly type: 'snapshotInstalled'; readonly zxid: number }
+  /**
+   * The received snapshot has replaced checkpoint and log, durably; the state is the one at `zxid`. `voting` is the newest
+   * up to there, as the sender's `votingAt` gave it.
+   */
+  | { readonly type: 'snapshotInstalled'; readonly zxid: number; readonly voting?: VotingAt }
   /** Nothing of it was installed: after `abortSnapshot`, or because the transfer failed. */
   | { readonly type: 'snapshotAborted' }
   /** Answer to `readEntries`; no entries if they could not be read. */
@@ -69,7 +76,7 @@ export type Effect =
       readonly after: number
       readonly maxBytes: number
     }
-  /** Send a checkpoint of at least this zxid. The learner's core has been told that it comes, with this session. */
+  /** Send a checkpoint of at least this zxid, with the `votingAt` it. The learner's core has been told that it comes, with this session. */
   | {
       readonly type: 'sendSnapshot'
       readonly to: number
@@ -90,6 +97,23 @@ export type Effect =
       readonly epoch: number
       readonly reason: string
     }
+  /**
+   * Who votes has changed: a voting is in force from its appending, beside the one before it until it is committed
+   * (`committed`). One that was cut away is followed by the one before it, of zxid 0 if that is the configured one.
+   * `settled`: every later leader will know that it stands alone; only now servers that it does not name may be stopped
+   * for good. See voting.ts.
+   */
+  | {
+      readonly type: 'votingChanged'
+      readonly voting: Voting
+      readonly zxid: number
+      readonly committed: boolean
+      readonly settled: boolean
+    }
+  /** To the leader: propose a transaction that changes nothing, with this voting, to settle it. */
+  | { readonly type: 'settle'; readonly voting: Voting }
+  /** An election fails only because these voters have no memory: they do not count for `candidate`, the best there is. */
+  | { readonly type: 'blankVoters'; readonly candidate: number; readonly blanks: readonly number[] }
   /** Close the connection; for the core it is closed already. peerLost may follow, peerConnected only for a new one. */
   | { readonly type: 'dropPeer'; readonly peer: number; readonly reason: string }
   /** A quorum followed this leader after `confirm`; everything committed anywhere at that time is within `zxid`. */

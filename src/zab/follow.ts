@@ -2,21 +2,25 @@
 // latter. The order of the steps at the end of synchronization is what several of ZooKeeper's worst bugs were about:
 // history durable, then current epoch durable, then the ack (ZOOKEEPER-3911, 4643, 4646, 4785).
 import { assertNever } from '../base/assert.ts'
-import { cut, endOf, hasPoint, pointAtOrBelow, pushEntry, replace } from './history.ts'
+import { endOf, hasPoint, pointAtOrBelow } from './history.ts'
 import type { LeaderMessage } from './messages.ts'
 import {
+  appendEntry,
   type Core,
   commitUpTo,
   emit,
   type Following,
+  isBlank,
   isVoter,
   leave,
+  replaceHistory,
   reportRole,
   saveEpochs,
   send,
+  truncate,
 } from './state.ts'
 import { announce } from './status.ts'
-import type { Entry, Epochs } from './types.ts'
+import type { Entry, Epochs, VotingAt } from './types.ts'
 
 export function startFollowing(core: Core, leader: number): void {
   const session = ++core.sessions
@@ -36,8 +40,9 @@ export function startFollowing(core: Core, leader: number): void {
   }
   reportRole(core, 'following', 'discovery', leader, -1, `server ${leader} leads`)
   announce(core)
+  const { accepted } = core.epochs
   const observer = !isVoter(core, core.id)
-  send(core, leader, { type: 'followerInfo', session, accepted: core.epochs.accepted, observer })
+  send(core, leader, { type: 'followerInfo', session, accepted, observer, blank: isBlank(core) })
 }
 
 /** A message of the leader's in the present session. */
@@ -124,10 +129,7 @@ function onDiff(core: Core, role: Following, after: number): void {
   }
   role.phase = 'synchronization'
   role.matched = true
-  if (after === endOf(history)) return
-  cut(history, after)
-  core.truncating = true
-  emit(core, { type: 'truncate', zxid: after })
+  if (after !== endOf(history)) truncate(core, after)
 }
 
 /** The state is not that of the ensemble; it is replaced as a whole. */
@@ -147,8 +149,7 @@ function onProposal(core: Core, role: Following, entries: readonly Entry[], comm
       )
       return
     }
-    pushEntry(core.history, entry)
-    emit(core, { type: 'append', entry })
+    appendEntry(core, entry, undefined)
   }
   onCommit(core, role, committed)
 }
@@ -173,15 +174,15 @@ export function adopt(core: Core, role: Following): void {
   if (role.adoptAt === undefined || role.adopting) return
   if (core.truncating || core.history.durable < role.adoptAt) return
   role.adopting = true
+  core.alone = false
   saveEpochs(core, { accepted: core.epochs.accepted, current: role.epoch })
 }
 
 /** Checkpoint and log are the snapshot's now, whoever is followed at this time. */
-export function onSnapshotInstalled(core: Core, zxid: number): void {
+export function onSnapshotInstalled(core: Core, zxid: number, voting: VotingAt | undefined): void {
   core.installing = false
   core.needsSnapshot = false
-  replace(core.history, zxid)
-  core.committed = zxid
+  replaceHistory(core, zxid, voting)
   const { role } = core
   if (role.type !== 'following' || !role.awaitsSnapshot) return
   role.awaitsSnapshot = false

@@ -1,9 +1,18 @@
 // Signs of life between leader and learners, and what the leader derives from them: whether it still has a quorum, and
 // that it had one at a moment (confirm).
 import { abdicate } from './broadcast.ts'
-import { removeLearner } from './discovery.ts'
-import type { Learner } from './progress.ts'
-import { type Core, disconnect, emit, type Following, type Leading, leave, peerOf, send } from './state.ts'
+import { hasAnswered, type Learner, ping, removeLearner } from './progress.ts'
+import {
+  type Core,
+  disconnect,
+  emit,
+  type Following,
+  type Leading,
+  leave,
+  peerOf,
+  takesBlank,
+} from './state.ts'
+import { synchronizeWaiting } from './sync.ts'
 
 /** Leader's tick. `late`: this process stood still, so others' silence says nothing yet. */
 export function tickLeading(core: Core, role: Leading, late: boolean): void {
@@ -23,12 +32,7 @@ export function tickLeading(core: Core, role: Leading, late: boolean): void {
     leave(core, `not established within ${initLimit} ticks`)
   else if (role.owedSince !== undefined && now - role.owedSince > syncLimit * tickMs)
     leave(core, `the disk has not finished a write for ${now - role.owedSince} ms`)
-  else if (role.resigning !== undefined && now - role.resigning > syncLimit * tickMs) abdicate(core)
-}
-
-function ping(core: Core, role: Leading): void {
-  role.pingSeq++
-  for (const { id, session } of role.learners) send(core, id, { type: 'ping', session, seq: role.pingSeq })
+  else if (role.resigning !== undefined && now - role.resigning > syncLimit * tickMs) abdicate(core, role)
 }
 
 /** A leader without a quorum steps down at once. Once established only those count whose acks do. */
@@ -49,8 +53,10 @@ export function checkSupport(core: Core, role: Leading): void {
  */
 function mayCome(core: Core, id: number): boolean {
   const peer = peerOf(core, id)
-  const vote = peer?.status?.leader
-  return peer !== undefined && (vote === undefined || vote === core.id)
+  if (peer === undefined) return false
+  const vote = peer.status?.leader
+  if (vote !== undefined) return vote === core.id
+  return peer.status?.blank !== true || takesBlank(core, 0)
 }
 
 /** Learner's tick. */
@@ -74,23 +80,21 @@ export function confirm(core: Core, role: Leading, id: number): void {
 function startConfirming(core: Core, role: Leading): void {
   const { confirming, confirmNext } = role
   confirming.ids = confirmNext.splice(0)
-  ping(core, role)
-  confirming.seq = role.pingSeq
+  confirming.seq = ping(core, role)
   confirming.zxid = role.committed
   finishConfirming(core, role)
 }
 
 export function onPong(core: Core, role: Leading, learner: Learner, seq: number): void {
   learner.pong = seq
-  if (role.confirming.ids.length > 0) finishConfirming(core, role)
+  finishConfirming(core, role)
+  synchronizeWaiting(core, role)
 }
 
-/** Only those count that adopted this epoch: they had promised no later one when they answered. */
-function finishConfirming(core: Core, role: Leading): void {
-  const { confirming, learners } = role
-  const answered = (id: number) =>
-    id === core.id || learners.some((one) => one.id === id && one.synced && one.pong >= confirming.seq)
-  if (!core.quorum.contains(answered)) return
+/** To be called when one more has answered, or other votes count. */
+export function finishConfirming(core: Core, role: Leading): void {
+  const { confirming } = role
+  if (confirming.ids.length === 0 || !hasAnswered(core, role, confirming.seq)) return
   for (const id of confirming.ids.splice(0)) emit(core, { type: 'confirmed', id, zxid: confirming.zxid })
   if (role.confirmNext.length > 0) startConfirming(core, role)
 }

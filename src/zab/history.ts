@@ -1,13 +1,18 @@
 // The server's history as the core sees it: where entries end, how far it is durable, and the newest entries
 // themselves. The entries below live in the log. Pure bookkeeping: it decides nothing.
 import { assert } from '../base/assert.ts'
-import type { Entry } from './types.ts'
+import type { Entry, VotingAt } from './types.ts'
 
 export type History = {
   /** Entries at or below are not in the log any more; always the end of an entry, or of a snapshot, or 0. */
   trimmedTo: number
   /** `last` of each entry above trimmedTo, ascending. */
   readonly lasts: number[]
+  /**
+   * Who votes, as the history changed it, ascending: every change above trimmedTo, and the newest one at or below. All
+   * but the newest are committed: the next one is proposed only then.
+   */
+  readonly votings: VotingAt[]
   /** Everything up to here is on disk. Never above the end. */
   durable: number
   /** The newest entries, without a hole up to the end. Entries that are not durable are always here. */
@@ -17,10 +22,16 @@ export type History = {
 }
 
 /** A history as the log has it. */
-export function createHistory(trimmedTo: number, lasts: readonly number[], cacheBytes: number): History {
+export function createHistory(
+  trimmedTo: number,
+  lasts: readonly number[],
+  cacheBytes: number,
+  votings: readonly VotingAt[] = [],
+): History {
   const history: History = {
     trimmedTo,
     lasts: [...lasts],
+    votings: [...votings],
     durable: 0,
     recent: [],
     recentBytes: 0,
@@ -53,6 +64,7 @@ export function pushEntry(history: History, entry: Entry): void {
   assert(entry.prev === endOf(history), `entry ${entry.first} follows ${entry.prev}, not ${endOf(history)}`)
   assert(entry.first > entry.prev && entry.last >= entry.first, `entry ${entry.first} to ${entry.last}`)
   history.lasts.push(entry.last)
+  if (entry.voting !== undefined) history.votings.push({ zxid: entry.last, voting: entry.voting })
   history.recent.push(entry)
   history.recentBytes += entry.bytes.length
   if (history.recentBytes > history.cacheBytes) evict(history)
@@ -61,17 +73,20 @@ export function pushEntry(history: History, entry: Entry): void {
 /** Cuts everything after `zxid`, which is the end of an entry (asserted). */
 export function cut(history: History, zxid: number): void {
   assert(hasPoint(history, zxid), `no entry ends at ${zxid}`)
-  const { lasts, recent } = history
+  const { lasts, votings, recent } = history
   lasts.length = countUpTo(lasts, zxid)
+  while (votings.length > 0 && (votings[votings.length - 1] as VotingAt).zxid > zxid) votings.pop()
   while (recent.length > 0 && (recent[recent.length - 1] as Entry).last > zxid)
     history.recentBytes -= (recent.pop() as Entry).bytes.length
   history.durable = Math.min(history.durable, zxid)
 }
 
-/** The history is what a snapshot at `zxid` says, and nothing else. */
-export function replace(history: History, zxid: number): void {
+/** The history is what a snapshot at `zxid` says, and nothing else. `voting` is the newest change of who votes up to it. */
+export function replace(history: History, zxid: number, voting: VotingAt | undefined): void {
+  assert(voting === undefined || voting.zxid <= zxid, `a voting of ${voting?.zxid} in a snapshot at ${zxid}`)
   history.trimmedTo = zxid
   history.lasts.length = 0
+  history.votings.splice(0, history.votings.length, ...(voting === undefined ? [] : [voting]))
   history.durable = zxid
   history.recent.length = 0
   history.recentBytes = 0
@@ -85,7 +100,15 @@ export function trim(history: History, zxid: number): void {
     `trimmed to ${zxid}, where no durable entry ends`,
   )
   history.lasts.splice(0, countUpTo(history.lasts, zxid))
+  const { votings } = history
+  while (votings.length > 1 && (votings[1] as VotingAt).zxid <= zxid) votings.shift()
   history.trimmedTo = zxid
+}
+
+/** The newest change of who votes at or below `zxid`, which is not in the part that was trimmed (asserted). */
+export function votingUpTo({ votings, trimmedTo }: History, zxid: number): VotingAt | undefined {
+  assert(zxid >= trimmedTo, `who voted at ${zxid} is forgotten: the log was trimmed to ${trimmedTo}`)
+  return votings.findLast((one) => one.zxid <= zxid)
 }
 
 /** Entries after `after` as far as `maxBytes` goes, at least one; undefined if they must be read from the log. */

@@ -3,7 +3,7 @@
 //
 // Everything between a leader and a learner carries the learner's `session`, a number that the learner draws anew each
 // time it begins to follow: what was said in an earlier relation is recognized and ignored.
-import type { Entry } from './types.ts'
+import type { Entry, Voting } from './types.ts'
 
 /** A server's place in the election; sent on connecting and at every change. Observers send it, too. */
 export type Status = {
@@ -18,6 +18,17 @@ export type Status = {
   readonly last: number
   /** Epoch of an established leader, otherwise -1. */
   readonly epoch: number
+  /** It looks, and has no memory (see voting.ts): whom it votes for is limited. */
+  readonly blank: boolean
+  /** Which blank voters count for this candidate: none, those of an empty history, any. */
+  readonly blanks: 'none' | 'empty' | 'any'
+  /**
+   * The candidate's view of who elects it: one voting, or two while a reconfiguration is under way. What counts is its
+   * view, not the voter's: a server may vote before it has heard that it is a voter.
+   */
+  readonly votings: readonly Voting[]
+  /** Whether these come from its history and not from its configuration. */
+  readonly reconfigured: boolean
 }
 
 /** Learner to leader. Discovery begins: the learner's promise so far. */
@@ -26,6 +37,8 @@ export type FollowerInfo = {
   readonly session: number
   readonly accepted: number
   readonly observer: boolean
+  /** It has no memory (see voting.ts). */
+  readonly blank: boolean
 }
 
 /** Leader to learner: the epoch to promise. Sent once the leader has it on disk (ZOOKEEPER-1291). */

@@ -1,14 +1,18 @@
 // What a leader knows about one learner, and what that learner is to be sent next. The model is etcd raft's tracker:
 // a small state machine whose fields keep their invariants over every message.
 import { cachedAfter, endOf, pointAtOrBelow } from './history.ts'
+import type { FollowerInfo } from './messages.ts'
 import { type Core, disconnect, emit, type Leading, send } from './state.ts'
 import type { Entry } from './types.ts'
 
 export type Learner = {
   readonly id: number
-  readonly voter: boolean
   readonly session: number
   readonly accepted: number
+  /** It came without a memory (see voting.ts). */
+  readonly blank: boolean
+  /** Of the ping that must be answered by a quorum before it may synchronize. */
+  admittedBy: number | undefined
   /**
    * `discovery`: it has not promised the epoch. `ready`: it has, and synchronization may begin. `probing`: a `find` is
    * under way. `snapshot`: it installs one. `streaming`: its history is a prefix of ours, and gets what follows.
@@ -36,18 +40,14 @@ export type Learner = {
   pong: number
 }
 
-export function createLearner(
-  id: number,
-  voter: boolean,
-  session: number,
-  accepted: number,
-  now: number,
-): Learner {
+export function createLearner(id: number, info: FollowerInfo, now: number): Learner {
+  const { session, accepted, blank } = info
   return {
     id,
-    voter,
     session,
     accepted,
+    blank,
+    admittedBy: undefined,
     state: 'discovery',
     last: 0,
     needsSnapshot: false,
@@ -141,4 +141,27 @@ export function acknowledge(learner: Learner, zxid: number): void {
   for (; done < inFlight.length && (inFlight[done] as { last: number }).last <= zxid; done++)
     learner.inFlightBytes -= (inFlight[done] as { bytes: number }).bytes
   inFlight.splice(0, done)
+}
+
+/** Takes a learner off the list. What it promised counts no more: it may come back without a memory. */
+export function removeLearner(role: Leading, id: number): void {
+  const index = role.learners.findIndex((learner) => learner.id === id)
+  if (index < 0) return
+  role.learners.splice(index, 1)
+  role.promises.delete(id)
+}
+
+/** Asks every learner whether it still follows; gives the number of the question. */
+export function ping(core: Core, role: Leading): number {
+  role.pingSeq++
+  for (const { id, session } of role.learners) send(core, id, { type: 'ping', session, seq: role.pingSeq })
+  return role.pingSeq
+}
+
+/** Whether a quorum has answered. Only those count that adopted this epoch: they had promised no later one at that time. */
+export function hasAnswered(core: Core, role: Leading, seq: number): boolean {
+  const { learners } = role
+  return core.quorum.contains(
+    (id) => id === core.id || learners.some((one) => one.id === id && one.synced && one.pong >= seq),
+  )
 }

@@ -1,7 +1,10 @@
 // Quorums as pure functions of a set of voters. An ensemble of one is no special case: its quorum is {it}.
+import type { Voting } from './types.ts'
 
 /** Decides which sets of servers are a quorum; any two quorums share a server. */
 export type Quorum = {
+  /** It as plain data: one voting, or two of which both must agree. */
+  readonly votings: readonly Voting[]
   /** The ids that count, ascending; observers are not among them. */
   readonly voters: readonly number[]
   /** Whether the servers for which `has` is true are a quorum. */
@@ -17,6 +20,7 @@ export function majority(voters: readonly number[]): Quorum {
   const sorted = [...voters].sort(ascending)
   const needed = Math.floor(sorted.length / 2) + 1
   return {
+    votings: [{ voters: sorted, groups: [], weights: [] }],
     voters: sorted,
     contains: (has) => {
       let count = 0
@@ -48,6 +52,7 @@ export function hierarchical(
   const contains = (has: (id: number) => boolean) =>
     counting.filter((ids) => weighOf(ids.filter(has)) * 2 > weighOf(ids)).length >= neededGroups
   return {
+    votings: [{ voters, groups, weights: [...weights] }],
     voters,
     contains,
     reached: (progressOf) => highestReached(voters, contains, progressOf),
@@ -58,11 +63,32 @@ export function hierarchical(
 /** While a reconfiguration is under way: a quorum of the old and one of the new servers. */
 export function joint(old: Quorum, next: Quorum): Quorum {
   return {
+    votings: [...old.votings, ...next.votings],
     voters: [...new Set([...old.voters, ...next.voters])].sort(ascending),
     contains: (has) => old.contains(has) && next.contains(has),
     reached: (progressOf) => Math.min(old.reached(progressOf), next.reached(progressOf)),
     mayLead: (id) => old.mayLead(id) || next.mayLead(id),
   }
+}
+
+/** The rules of a voting: hierarchical if it has groups, otherwise a majority of its voters. */
+export function quorumOf({ voters, groups, weights }: Voting): Quorum {
+  return groups.length === 0 ? majority(voters) : hierarchical(groups, new Map(weights))
+}
+
+/** The quorum that `votings` of another came from; undefined for none. */
+export function quorumOfAll(votings: readonly Voting[]): Quorum | undefined {
+  const [first, second] = votings.map(quorumOf)
+  return first !== undefined && second !== undefined ? joint(first, second) : first
+}
+
+/** Whether two votings say the same in the same words. */
+export function isSameVoting(a: Voting, b: Voting): boolean {
+  return a === b || JSON.stringify(plain(a)) === JSON.stringify(plain(b))
+}
+
+function plain({ voters, groups, weights }: Voting): unknown {
+  return [voters, groups, weights]
 }
 
 function highestReached(

@@ -1,11 +1,12 @@
 // The core's state, and the few changes of it that every part needs: giving out an effect, giving up a role.
 import { assert } from '../base/assert.ts'
 import type { Effect, Phase, Role } from './events.ts'
-import { endOf, type History } from './history.ts'
+import { cut, endOf, type History, pushEntry, replace } from './history.ts'
 import type { FollowerInfo, Message, Status } from './messages.ts'
 import type { Learner } from './progress.ts'
 import type { Quorum } from './quorum.ts'
-import type { Epochs, Settings } from './types.ts'
+import type { Entry, Epochs, Settings, VotingAt } from './types.ts'
+import { type InForce, inForce } from './voting.ts'
 
 /** A server that is connected. */
 export type Peer = {
@@ -14,6 +15,8 @@ export type Peer = {
   status: Status | undefined
   /** It follows this server, which did not lead yet when it said so. */
   early: FollowerInfo | undefined
+  /** Of the votings in its status. */
+  quorum: Quorum | undefined
 }
 
 export type Looking = {
@@ -21,6 +24,8 @@ export type Looking = {
   vote: number | undefined
   /** Since when a quorum agrees with the vote. */
   agreedSince: number | undefined
+  /** What the last blankVoters effect said. */
+  reportedBlanks: string
 }
 
 export type Following = {
@@ -72,13 +77,23 @@ export type Leading = {
   readonly confirmNext: number[]
   /** Since when the own disk owes something. */
   owedSince: number | undefined
+  /** Since when it hands over. */
   resigning: number | undefined
+  /** It was told to, and is not to be elected again. */
+  abstains: boolean
+  /** zxid of the voting that the node was told to settle. */
+  settling: number
 }
 
 /** State of the core. Fields are for reading from outside. */
 export type Core = {
   readonly id: number
+  /** Of the static configuration: in force while the history says nothing else. */
+  readonly configured: Quorum
+  /** In force. */
   quorum: Quorum
+  /** What `quorum` comes from. */
+  inForce: InForce
   readonly settings: Settings
   now: number
   started: boolean
@@ -94,6 +109,8 @@ export type Core = {
   installing: boolean
   /** The state is no good: this server can not be elected, and only a snapshot helps. */
   needsSnapshot: boolean
+  /** It was an ensemble of one by itself: it has everything that was ever committed, whatever others remember. */
+  alone: boolean
   /** It has resigned and is not to be elected again. */
   abstaining: boolean
   /** Ascending by id. */
@@ -147,10 +164,54 @@ export function commitUpTo(core: Core, zxid: number): void {
   if (upTo <= core.committed) return
   core.committed = upTo
   emit(core, { type: 'commit', zxid: upTo })
+  updateVoting(core)
+}
+
+/** Adds an entry to the history; a voting in it is in force from now on. */
+export function appendEntry(core: Core, entry: Entry, origin: unknown): void {
+  pushEntry(core.history, entry)
+  emit(core, origin === undefined ? { type: 'append', entry } : { type: 'append', entry, origin })
+  updateVoting(core)
+}
+
+/** Cuts the history, on disk and here; a voting that is cut away was never in force. */
+export function truncate(core: Core, zxid: number): void {
+  cut(core.history, zxid)
+  core.truncating = true
+  emit(core, { type: 'truncate', zxid })
+  updateVoting(core)
+}
+
+/** The history is that of a snapshot, which is committed. */
+export function replaceHistory(core: Core, zxid: number, voting: VotingAt | undefined): void {
+  replace(core.history, zxid, voting)
+  core.committed = zxid
+  updateVoting(core)
+}
+
+/** To be called after every change of the history or of what is committed. */
+function updateVoting(core: Core): void {
+  const now = inForce(core.configured, core.history.votings, core.committed)
+  const { zxid, voting, committed, settled } = now
+  const before = core.inForce
+  if (before.zxid === zxid && before.committed === committed && before.settled === settled) return
+  core.inForce = now
+  core.quorum = now.quorum
+  emit(core, { type: 'votingChanged', voting, zxid, committed, settled })
 }
 
 export function createLooking(): Looking {
-  return { type: 'looking', vote: undefined, agreedSince: undefined }
+  return { type: 'looking', vote: undefined, agreedSince: undefined, reportedBlanks: '' }
+}
+
+/** It has never adopted a leader's history, or has lost all that it knew of it: see voting.ts. */
+export function isBlank(core: Core): boolean {
+  return core.epochs.current === 0
+}
+
+/** Whether a blank voter with a history up to `last` counts for this server's election. */
+export function takesBlank(core: Core, last: number): boolean {
+  return core.alone || (endOf(core.history) === 0 && last === 0)
 }
 
 /** Gives the role up. Nothing of it survives but what the disk still owes. */
@@ -164,7 +225,11 @@ export function leave(core: Core, reason: string): void {
 
 /** Who follows this server will not when it hears that it looks; until they say what they do then, they do not count. */
 function forgetFollowers(core: Core): void {
-  for (const peer of core.peers) if (peer.status?.leader === core.id) peer.status = undefined
+  for (const peer of core.peers) {
+    if (peer.status?.leader !== core.id) continue
+    peer.status = undefined
+    peer.quorum = undefined
+  }
 }
 
 export function reportRole(

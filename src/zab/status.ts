@@ -2,7 +2,7 @@
 // the core has to remember to do so.
 import { endOf } from './history.ts'
 import type { Status } from './messages.ts'
-import { atRest, type Core, peerOf, send } from './state.ts'
+import { atRest, type Core, isBlank, peerOf, send } from './state.ts'
 
 /** Says nothing of itself but that it looks. */
 export const silent: Status = {
@@ -13,6 +13,10 @@ export const silent: Status = {
   current: -1,
   last: -1,
   epoch: -1,
+  blank: false,
+  blanks: 'none',
+  votings: [],
+  reconfigured: false,
 }
 
 /**
@@ -22,6 +26,8 @@ export const silent: Status = {
 export function isCandidate(core: Core): boolean {
   return (
     core.quorum.mayLead(core.id) &&
+    // Somebody led the server from which its history comes, and nobody remembers how far here.
+    !(isBlank(core) && endOf(core.history) > 0) &&
     !core.needsSnapshot &&
     !core.abstaining &&
     atRest(core) &&
@@ -31,28 +37,25 @@ export function isCandidate(core: Core): boolean {
 
 export function statusOf(core: Core): Status {
   const { role } = core
+  const own: Status = { ...silent, state: role.type, blank: role.type === 'looking' && isBlank(core) }
   switch (role.type) {
-    case 'looking': {
-      const candidate = isCandidate(core)
-      return {
-        type: 'status',
-        state: 'looking',
-        leader: role.vote,
-        candidate,
-        current: candidate ? core.epochs.current : -1,
-        last: candidate ? endOf(core.history) : -1,
-        epoch: -1,
-      }
-    }
+    case 'looking':
+      if (!isCandidate(core)) return { ...own, leader: role.vote }
+      return asCandidate(core, { ...own, leader: role.vote }, core.epochs.current, endOf(core.history))
     case 'following':
-      return { ...silent, state: 'following', leader: role.leader }
+      return { ...own, leader: role.leader }
     case 'leading': {
-      if (role.phase === 'broadcast')
-        return { ...silent, state: 'leading', leader: core.id, epoch: role.epoch }
+      if (role.phase === 'broadcast') return { ...own, leader: core.id, epoch: role.epoch }
       const { current, last } = role.credential
-      return { ...silent, state: 'leading', leader: core.id, candidate: true, current, last }
+      return asCandidate(core, { ...own, leader: core.id }, current, last)
     }
   }
+}
+
+function asCandidate(core: Core, status: Status, current: number, last: number): Status {
+  const { votings } = core.quorum
+  const blanks = core.alone ? 'any' : last === 0 ? 'empty' : 'none'
+  return { ...status, candidate: true, current, last, blanks, votings, reconfigured: core.inForce.zxid > 0 }
 }
 
 /** Tells every connected peer if there is news. */
@@ -70,6 +73,10 @@ function isSame(a: Status, b: Status): boolean {
     a.candidate === b.candidate &&
     a.current === b.current &&
     a.last === b.last &&
-    a.epoch === b.epoch
+    a.epoch === b.epoch &&
+    a.blank === b.blank &&
+    a.blanks === b.blanks &&
+    a.votings === b.votings &&
+    a.reconfigured === b.reconfigured
   )
 }

@@ -4,8 +4,26 @@
 import { advanceCommit } from './broadcast.ts'
 import { endOf, hasPoint } from './history.ts'
 import type { Found, Installed } from './messages.ts'
-import { type Learner, probe, pump, sendEntries, startSnapshot, startStream } from './progress.ts'
-import { type Core, commitUpTo, disconnect, type Leading, reportRole, saveEpochs, send } from './state.ts'
+import {
+  hasAnswered,
+  type Learner,
+  ping,
+  probe,
+  pump,
+  sendEntries,
+  startSnapshot,
+  startStream,
+} from './progress.ts'
+import {
+  type Core,
+  commitUpTo,
+  disconnect,
+  type Leading,
+  reportRole,
+  saveEpochs,
+  send,
+  takesBlank,
+} from './state.ts'
 import type { Entry } from './types.ts'
 
 /** A quorum has promised the epoch: the leader's history, as it is now, becomes that of the epoch. */
@@ -13,11 +31,12 @@ export function beginSynchronization(core: Core, role: Leading): void {
   role.phase = 'synchronization'
   reportRole(core, 'leading', 'synchronization', core.id, role.epoch, 'a quorum promised the epoch')
   saveEpochs(core, { accepted: core.epochs.accepted, current: role.epoch })
-  for (const learner of role.learners) if (learner.state === 'ready') synchronize(core, role, learner)
+  synchronizeWaiting(core, role)
 }
 
 /** Begins to make a learner's history equal to the leader's. */
 export function synchronize(core: Core, role: Leading, learner: Learner): void {
+  if (learner.blank && !admitsBlank(core, role, learner)) return
   if (!learner.needsSnapshot) {
     probe(core, role, learner, learner.last)
     return
@@ -29,11 +48,18 @@ export function synchronize(core: Core, role: Leading, learner: Learner): void {
   if (core.committed >= atLeast) startSnapshot(core, learner, atLeast)
 }
 
-/** Learners whose snapshot had to wait. */
+/** Whether a blank server may become one that counts: if a quorum has said, after it came, that it follows. See voting.ts. */
+function admitsBlank(core: Core, role: Leading, learner: Learner): boolean {
+  if (takesBlank(core, learner.last)) return true
+  if (role.phase !== 'broadcast') return false
+  learner.admittedBy ??= ping(core, role)
+  return hasAnswered(core, role, learner.admittedBy)
+}
+
+/** Learners that had to wait, for a snapshot or as blank servers. */
 export function synchronizeWaiting(core: Core, role: Leading): void {
-  if (core.role !== role) return
-  for (const learner of role.learners)
-    if (learner.state === 'ready' && learner.needsSnapshot) synchronize(core, role, learner)
+  if (core.role !== role || role.phase === 'discovery') return
+  for (const learner of role.learners) if (learner.state === 'ready') synchronize(core, role, learner)
 }
 
 /** The answer to a find. */
@@ -96,6 +122,7 @@ function establish(core: Core, role: Leading): void {
   if (!core.quorum.contains(adopted)) return
   role.phase = 'broadcast'
   role.committed = endOf(core.history)
+  core.alone = false
   commitUpTo(core, role.committed)
   reportRole(core, 'leading', 'broadcast', core.id, role.epoch, 'a quorum has the history')
   for (const learner of learners) if (learner.synced) activate(core, role, learner)

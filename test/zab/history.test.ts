@@ -78,7 +78,7 @@ describe('a history', () => {
 
   it('is nothing but the snapshot once that has replaced it', () => {
     const history = sample()
-    replace(history, 35)
+    replace(history, 35, undefined)
     assert.deepEqual([endOf(history), history.durable, history.trimmedTo], [35, 35, 35])
   })
 

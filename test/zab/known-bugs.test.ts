@@ -120,6 +120,10 @@ describe('1291: the accepted epoch', () => {
       current: -1,
       last: -1,
       epoch: 7,
+      blank: false,
+      blanks: 'none',
+      votings: [],
+      reconfigured: false,
     } as const
     cluster.event(1, { type: 'message', from: 3, message: status })
     const session = cluster.core(1).sessions
@@ -265,6 +269,7 @@ describe('1549, 2845: an uncommitted tail', () => {
       [z(1, 1), 'a'],
       [z(1, 2), 'tail'],
     ])
+    cluster.past(2, { accepted: 1, current: 1 }, [[z(1, 1), 'a']])
     cluster.boot(1)
     cluster.settle()
     assert.deepEqual(cluster.member(1).applied, [])
@@ -305,11 +310,12 @@ describe('2355: a gap', () => {
 })
 
 describe('2872, 3642: a snapshot', () => {
-  /** Server 1 is empty, the others have trimmed their logs. */
+  /** Server 1 has an empty history, the others have trimmed their logs. */
   const behind = () => {
     const cluster = new Cluster({ voters: [1, 2, 3] })
-    cluster.boot(2, 3)
+    cluster.boot(1, 2, 3)
     cluster.settle()
+    cluster.kill(1)
     for (const text of ['a', 'b']) cluster.propose(3, text)
     cluster.settle()
     cluster.checkpoint(2)
