@@ -1,14 +1,12 @@
 // Who is in the ensemble, and which of them is this server: the server.N, group.N and weight.N lines of the file, of
 // the dynamic file or of flags, and the file myid. It decides what standalone means; it talks to nobody.
-import { maxServerId, parseServer, parseServerId, serverForm } from './members.ts'
+import { maxServerId, memberKey, parseServer, parseServerId, parseVersion, serverForm } from './members.ts'
 import { type Entry, oneOfText, type Problems } from './settings.ts'
 import { type Loading, readEntries, readText } from './source.ts'
 import type { ServerSpec } from './types.ts'
 
-/** Two names of Kerberos begin like a member's. */
-const memberKey = /^(server|group|weight)\.(?!principal$|realm$)(.*)$/
-
-export type Membership = {
+/** The members as configured, and this server among them. */
+export type Ensemble = {
   readonly id: number
   readonly own: ServerSpec | undefined
   /** By id, ascending. */
@@ -22,7 +20,7 @@ export type Membership = {
 }
 
 /** Who is in the ensemble and who of them is this server (rules 77 to 80). */
-export function readMembership(loading: Loading, dataDir: string): Membership {
+export function readEnsemble(loading: Loading, dataDir: string): Ensemble {
   const { flags, settings, problems, warnings } = loading
   const standaloneEnabled = settings.flag('standaloneEnabled', true)
   const dynamicConfigFile = settings.text('dynamicConfigFile', 'the path of a file')
@@ -131,15 +129,15 @@ function readDynamicFile({ env, problems, warnings }: Loading, path: string): En
 
 /** `zoo.cfg.dynamic.100000000` is of version 0x100000000. */
 function versionOfFile(path: string): number | undefined {
-  const suffix = /\.([0-9a-fA-F]{1,13})$/.exec(path)?.[1]
-  return suffix === undefined ? undefined : Number.parseInt(suffix, 16)
+  const suffix = /\.([0-9a-fA-F]+)$/.exec(path)?.[1]
+  return suffix === undefined ? undefined : parseVersion(suffix)
 }
 
 function readVersion(entry: Entry | undefined, problems: Problems): number {
   if (entry === undefined) return 0
-  if (/^[0-9a-fA-F]{1,13}$/.test(entry.value)) return Number.parseInt(entry.value, 16)
-  problems.invalid(entry, 'a hexadecimal number')
-  return 0
+  const version = parseVersion(entry.value)
+  if (version === undefined) problems.invalid(entry, 'a hexadecimal number')
+  return version ?? 0
 }
 
 function readServers(entries: ReadonlyMap<string, Entry>, problems: Problems): ServerSpec[] {

@@ -2,7 +2,7 @@
 // Defaults are ZooKeeper's (semantics.md 17). It touches the machine through `Env` only and starts nothing.
 
 import { listIgnored, rejectUnsupported } from './compat.ts'
-import { type Membership, readMembership } from './ensemble.ts'
+import { type Ensemble, readEnsemble } from './ensemble.ts'
 import { anyAddress, isHost } from './members.ts'
 import { createProblems, createSettings, describeProblems, type Problems, type Settings } from './settings.ts'
 import { type Loading, readEntries, readText } from './source.ts'
@@ -55,9 +55,9 @@ function readConfig(loading: Loading, text: string): Config {
     min: 1,
     unit: 'milliseconds',
   })
-  const membership = readMembership(loading, dataDir)
-  const limits = readLimits(loading, membership.standalone)
-  const client = readClientAddress(loading, membership.own)
+  const ensemble = readEnsemble(loading, dataDir)
+  const limits = readLimits(loading, ensemble.standalone)
+  const client = readClientAddress(loading, ensemble.own)
   const secure = readSecureAddress(loading, client)
   const portUnification = settings.flag('client.portUnification', false)
   const tlsSwitch = portUnification
@@ -86,16 +86,16 @@ function readConfig(loading: Loading, text: string): Config {
     maxClientCnxns: Math.max(0, settings.int('maxClientCnxns', 60, { min: -maxInt })),
     maxCnxns: Math.max(0, settings.int('maxCnxns', 0, { min: -maxInt })),
     clientPortListenBacklog: settings.int('clientPortListenBacklog', -1, { min: -1 }),
-    id: membership.id,
-    servers: membership.standalone ? [] : membership.servers,
-    groups: membership.standalone ? new Map() : membership.groups,
-    weights: membership.standalone ? new Map() : membership.weights,
-    standalone: membership.standalone,
-    standaloneEnabled: membership.standaloneEnabled,
+    id: ensemble.id,
+    servers: ensemble.standalone ? [] : ensemble.servers,
+    groups: ensemble.standalone ? new Map() : ensemble.groups,
+    weights: ensemble.standalone ? new Map() : ensemble.weights,
+    standalone: ensemble.standalone,
+    standaloneEnabled: ensemble.standaloneEnabled,
     reconfigEnabled: settings.flag('reconfigEnabled', false),
-    dynamicConfigFile: membership.dynamicConfigFile,
-    configVersion: membership.version,
-    observer: readObserver(loading, membership),
+    dynamicConfigFile: ensemble.dynamicConfigFile,
+    configVersion: ensemble.version,
+    observer: readObserver(loading, ensemble),
     quorumListenOnAllIPs: settings.flag('quorumListenOnAllIPs', false),
     leaderServes: settings.yesNo('leaderServes', true),
     observerSyncEnabled: settings.flag('syncEnabled', true),
@@ -246,9 +246,9 @@ function readClientAddress(loading: Loading, own: ServerSpec | undefined): Addre
 }
 
 /** The list of servers decides; peerType only repeats it. */
-function readObserver({ settings, warnings }: Loading, membership: Membership): boolean {
+function readObserver({ settings, warnings }: Loading, ensemble: Ensemble): boolean {
   const type = settings.oneOf('peerType', ['participant', 'observer'], 'participant')
-  const observer = !membership.standalone && membership.own?.observer === true
+  const observer = !ensemble.standalone && ensemble.own?.observer === true
   const entry = settings.entry('peerType')
   if (entry !== undefined && (type === 'observer') !== observer) {
     const role = observer ? 'observer' : 'participant'

@@ -9,6 +9,9 @@ export const maxServerId = 255
 /** What a client port without an address means in a server line, as in ZooKeeper. */
 export const anyAddress = '0.0.0.0'
 
+/** Keys of members and of who votes; two names of Kerberos begin like a member's. */
+export const memberKey = /^(server|group|weight)\.(?!principal$|realm$)(.*)$/
+
 /** What a server line should look like, for messages. */
 export const serverForm = 'host:peerPort:electionPort[:participant|observer][;[clientHost:]clientPort]'
 
@@ -39,7 +42,7 @@ export function parseServer(id: number, text: string): ServerSpec | string {
   if (role !== 'participant' && role !== 'observer') return `${quote(role)} is not participant or observer`
   const peerPort = parsePort(peerText)
   if (peerPort === undefined) return `the peer port ${quote(peerText)} is not a port number`
-  const electionPort = short || electionText === undefined ? 0 : parsePort(electionText)
+  const electionPort = short || electionText === undefined ? 0 : parseElectionPort(electionText)
   if (electionPort === undefined) return `the election port ${quote(electionText ?? '')} is not a port number`
   if (electionPort === peerPort) return 'the peer port and the election port are the same'
   const client = halves[1] === undefined ? noClient : parseClient(halves[1])
@@ -47,11 +50,17 @@ export function parseServer(id: number, text: string): ServerSpec | string {
   return { id, host, peerPort, electionPort, observer: role === 'observer', ...client }
 }
 
+/** Reads the version of a membership, a hexadecimal zxid; undefined unless it is an exact number. */
+export function parseVersion(text: string): number | undefined {
+  const version = /^[0-9a-fA-F]{1,14}$/.test(text) ? Number.parseInt(text, 16) : Number.NaN
+  return Number.isSafeInteger(version) ? version : undefined
+}
+
 /** The text that `parseServer` reads back to the same member, as /zookeeper/config shows it (semantics.md 67). */
 export function formatServer(server: ServerSpec): string {
-  const ports = server.electionPort === 0 ? `${server.peerPort}` : `${server.peerPort}:${server.electionPort}`
   const role = server.observer ? 'observer' : 'participant'
-  const address = `${bracket(server.host)}:${ports}:${role}`
+  // ZooKeeper's clients insist on a number for the election port.
+  const address = `${bracket(server.host)}:${server.peerPort}:${server.electionPort}:${role}`
   if (server.clientPort === undefined) return address
   return `${address};${bracket(server.clientHost ?? anyAddress)}:${server.clientPort}`
 }
@@ -100,6 +109,11 @@ function parsePort(text: string): number | undefined {
   if (!/^\d{1,5}$/.test(trimmed)) return undefined
   const port = Number(trimmed)
   return port >= 1 && port <= 65535 ? port : undefined
+}
+
+/** zabd has none: 0 stands for that. */
+function parseElectionPort(text: string): number | undefined {
+  return text.trim() === '0' ? 0 : parsePort(text)
 }
 
 function bracket(host: string): string {

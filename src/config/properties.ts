@@ -6,6 +6,8 @@ export type Property = {
   readonly value: string
   /** Line on which the property begins, from 1. */
   readonly line: number
+  /** Line on which it ends: a later one if it is continued. */
+  readonly lastLine: number
 }
 
 export type PropertiesText = {
@@ -39,7 +41,13 @@ export function parseProperties(text: string): PropertiesText {
     const key = resolveEscapes(rawKey)
     const value = resolveEscapes(rawValue)
     if (key === undefined || value === undefined) malformed.push({ line, text: logical })
-    else properties.push({ key: key.trim(), value: value.trim(), line })
+    else
+      properties.push({
+        key: key.trim(),
+        value: value.trim(),
+        line,
+        lastLine: Math.min(at + 1, lines.length),
+      })
   }
   return { properties, malformed }
 }

@@ -2,11 +2,15 @@
 import { mkdir, open, readdir, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
-/** Writes a small file so that after a crash either the old content or the new is there, and it is durable at return. */
-export async function writeFileDurably(path: string, text: string): Promise<void> {
+/**
+ * Writes a small file so that after a crash either the old content or the new is there, and it is durable at return. With
+ * `mode` it gets these permission bits.
+ */
+export async function writeFileDurably(path: string, text: string, mode?: number): Promise<void> {
   const temporary = `${path}.new`
   const file = await open(temporary, 'w')
   try {
+    if (mode !== undefined) await file.chmod(mode)
     await file.writeFile(text)
     await file.sync()
   } finally {

@@ -39,11 +39,17 @@ for (const [fact, text, expected] of tables) {
   })
 }
 
+test('properties: a property ends where its last continuation does', () => {
+  const { properties } = parseProperties('a=1\n\nb=2,\\\n  3,\\\n  4\n# c\nd=5\\')
+  const seen = properties.map(({ line, lastLine, key }) => `${line}-${lastLine} ${key}`)
+  assert.deepEqual(seen, ['1-1 a', '3-5 b', '7-7 d'])
+})
+
 test('properties: a malformed unicode escape is told with its line, the rest is read', () => {
   assert.deepEqual(parseProperties('a=1\nb=\\u00g1\nc=3'), {
     properties: [
-      { key: 'a', value: '1', line: 1 },
-      { key: 'c', value: '3', line: 3 },
+      { key: 'a', value: '1', line: 1, lastLine: 1 },
+      { key: 'c', value: '3', line: 3, lastLine: 3 },
     ],
     malformed: [{ line: 2, text: 'b=\\u00g1' }],
   })
