@@ -9,10 +9,19 @@ import type { PeerMessage } from './messages.ts'
 /** A server that can be connected to. */
 export type Member = { readonly id: number; readonly host: string; readonly port: number }
 
+/**
+ * The other server did what it may not do. Thrown by `received`, it closes the connection (`lost` is called) with a line
+ * in the log; any other error that a handler throws is this server's own and goes up.
+ */
+export class PeerFault extends Error {
+  override readonly name = 'PeerFault'
+}
+
 /** Who hears of connections and messages. Called synchronously, one after another. */
 export interface PeerHandler {
   connected(peer: number): void
   lost(peer: number): void
+  /** Bytes in the message are views of what was read. May throw PeerFault. */
   received(from: number, message: PeerMessage): void
 }
 
@@ -24,7 +33,10 @@ export interface Peers {
   send(to: number, message: PeerMessage): void
   /** Writes what was queued, to every peer. After a chunk of incoming messages was handled it happens by itself. */
   flush(): void
-  /** Resolves when little waits to be written to the peer, or it is not connected: for long transfers. */
+  /**
+   * Writes what was queued for the peer; resolves when little of it still waits here, or it is not connected: for long
+   * transfers. Never rejects.
+   */
   drained(to: number): Promise<void>
   /** Closes the connection, with a reason for the log; `lost` is not called for it. */
   drop(peer: number, reason: string): void

@@ -1,0 +1,199 @@
+// A connection in use: messages in and out, and what is known of its health. It says once that it is down and why, and
+// never makes a new connection; network.ts decides about that.
+import type { Socket } from 'node:net'
+import { encodeFrames, FrameReader, keepalive } from './codec.ts'
+import type { Remote } from './handshake.ts'
+import type { PeerMessage } from './messages.ts'
+import { PeerFault } from './types.ts'
+
+/** With no more than this unwritten a long transfer may go on: enough to keep the system's buffers full. */
+const drainedBytes = 1 << 20
+
+export type LinkOptions = {
+  readonly socket: Socket
+  readonly remote: Remote
+  readonly dialed: boolean
+  /** Of the other side, for people. */
+  readonly address: string
+  readonly maxFrameBytes: number
+  /** More unwritten bytes than this mean that the other server will not catch up: the connection is given up. */
+  readonly maxBacklogBytes: number
+  /** Monotonic ms. */
+  readonly now: () => number
+}
+
+/** Who hears of a link. */
+export type LinkOwner = {
+  /** Called synchronously; throws PeerFault if the other server is to blame. */
+  message(message: PeerMessage): void
+  /** All messages of a chunk were given. */
+  handled(): void
+  /** The link is of no use any more: closed, broken, or closed here for the reason. Called once, not after `destroy`. */
+  down(reason: string): void
+}
+
+/** Messages and bytes since the connection began, keepalives included in the bytes. */
+export type LinkTraffic = {
+  messagesSent: number
+  messagesReceived: number
+  bytesSent: number
+  bytesReceived: number
+  /** Calls that handed bytes to the system. */
+  writes: number
+}
+
+/** See file header. */
+export class Link {
+  readonly remote: Remote
+  /** This server dialed. */
+  readonly dialed: boolean
+  readonly address: string
+  /** Monotonic ms, as the two below. */
+  readonly since: number
+  /** Something arrived. The network moves it forward by the time in which this process could not have noticed. */
+  heardAt: number
+  /** Something was written. */
+  sentAt: number
+  readonly traffic: LinkTraffic = {
+    messagesSent: 0,
+    messagesReceived: 0,
+    bytesSent: 0,
+    bytesReceived: 0,
+    writes: 0,
+  }
+  readonly #options: LinkOptions
+  readonly #socket: Socket
+  readonly #owner: LinkOwner
+  readonly #reader: FrameReader
+  #queue: PeerMessage[] = []
+  #over = false
+  /** Who waits for `drained`. */
+  #waiting: (() => void)[] = []
+
+  constructor(options: LinkOptions, owner: LinkOwner) {
+    this.remote = options.remote
+    this.dialed = options.dialed
+    this.address = options.address
+    this.since = options.now()
+    this.heardAt = this.since
+    this.sentAt = this.since
+    this.#options = options
+    this.#socket = options.socket
+    this.#owner = owner
+    this.#reader = new FrameReader(options.maxFrameBytes)
+    const socket = options.socket
+    socket.on('data', (chunk: Buffer) => this.feed(chunk))
+    socket.on('drain', () => this.#release())
+    socket.on('end', () => this.#down('the other side closed the connection'))
+    socket.on('error', (error) => this.#down(error.message))
+    socket.on('close', () => this.#down('the connection was closed'))
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  /** Bytes that wait in this process. */
+  get backlogBytes(): number {
+    return this.#socket.writableLength
+  }
+
+  /** Takes bytes that arrived: those of the socket, and what came right behind the handshake. */
+  feed(chunk: Buffer): void {
+    if (this.#over || chunk.length === 0) return
+    this.heardAt = this.#options.now()
+    this.traffic.bytesReceived += chunk.length
+    try {
+      this.#reader.push(chunk, (message) => {
+        this.traffic.messagesReceived++
+        this.#owner.message(message)
+        return !this.#over
+      })
+    } catch (error) {
+      if (!(error instanceof PeerFault)) throw error
+      this.#down(`the other server sent ${error.message}`)
+    }
+    this.#owner.handled()
+  }
+
+  /** Queues a message; true if it is the first since the last flush. */
+  send(message: PeerMessage): boolean {
+    return !this.#over && this.#queue.push(message) === 1
+  }
+
+  /** Writes what is queued, as one write. */
+  flush(): void {
+    if (this.#over || this.#queue.length === 0) return
+    const messages = this.#queue
+    this.#queue = []
+    let pieces: Uint8Array[]
+    try {
+      pieces = encodeFrames(messages, this.#options.maxFrameBytes)
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      this.#down(error.message)
+      return
+    }
+    this.traffic.messagesSent += messages.length
+    this.#write(pieces)
+    const backlog = this.backlogBytes
+    if (backlog > this.#options.maxBacklogBytes) {
+      this.#down(`${backlog} bytes wait to be sent to it; the limit is ${this.#options.maxBacklogBytes}`)
+    }
+  }
+
+  /** Lets the other side know that this one is alive. */
+  ping(): void {
+    if (!this.#over) this.#write([keepalive])
+  }
+
+  #write(pieces: readonly Uint8Array[]): void {
+    const socket = this.#socket
+    if (pieces.length > 1) socket.cork()
+    for (const piece of pieces) {
+      this.traffic.bytesSent += piece.byteLength
+      socket.write(piece)
+    }
+    if (pieces.length > 1) socket.uncork()
+    this.traffic.writes++
+    this.sentAt = this.#options.now()
+  }
+
+  /** Flushes; resolves when little waits here, or the link is over. */
+  drained(): Promise<void> {
+    this.flush()
+    // Above the socket's own limit it is certain to report when it is empty ('drain').
+    if (this.#over || this.backlogBytes <= drainedBytes) return Promise.resolve()
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  #release(): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve()
+  }
+
+  /** Closes it; the owner is not told. */
+  destroy(): void {
+    if (this.#over) return
+    this.#over = true
+    this.#queue = []
+    this.#socket.destroy()
+    this.#release()
+  }
+
+  /** Closes it after everything queued has been sent, if the other side takes it in time; the owner is not told. */
+  end(): void {
+    this.flush()
+    if (this.#over) return
+    this.#over = true
+    this.#socket.end()
+    this.#release()
+  }
+
+  #down(reason: string): void {
+    if (this.#over) return
+    this.destroy()
+    this.#owner.down(reason)
+  }
+}
