@@ -84,7 +84,7 @@ function flagsOf(port: number, config: Config): AddressFlags {
   }
   if (port === own?.peerPort) {
     const flag = `--server (server.${own.id}) on every server`
-    return { portFlag: flag, hostFlag: flag }
+    return { portFlag: flag, hostFlag: `${flag}, or listen on all with -D quorumListenOnAllIPs=true` }
   }
   if (config.metrics.enabled && port === config.metrics.port) {
     return {

@@ -1,6 +1,6 @@
 // The command line: which commands and flags there are, and the exit code of each. What a command does is in the file
 // of its name, loaded when it is used. The only place with process.exit.
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { LogLevel } from '../base/log.ts'
 import { zabdVersion } from '../base/version.ts'
@@ -49,6 +49,11 @@ const settingFlags: readonly (readonly [flag: string, key: string, help: string]
     'ssl.clientAuth',
     'whether clients show a certificate: none, want, need (default: need)',
   ],
+  [
+    '--peer-secret-file <file>',
+    'peerSecretFile',
+    'file with a secret that all servers of the ensemble share (default: none)',
+  ],
   ['--tick-time <ms>', 'tickTime', 'unit of time (default: 2000; with a file 3000)'],
   [
     '--init-limit <ticks>',
@@ -83,6 +88,7 @@ type StartOptions = {
   readonly config?: string
   readonly id?: string
   readonly server?: readonly string[]
+  readonly join?: boolean
   readonly admin: boolean
   readonly readOnlyMode?: boolean
   readonly reconfig?: boolean
@@ -117,6 +123,7 @@ export async function run(args: readonly string[], machine: Machine): Promise<Ex
       file: file ?? options.config,
       id: options.id,
       servers: options.server,
+      join: options.join,
       settings: [...settings, ...switches(options)],
       logLevel: options.logLevel,
     }
@@ -160,8 +167,12 @@ function addStartOptions(start: Command, settings: FlagSetting[]): void {
     .option('--id <n>', "this server's id (default: as in the file myid of the data directory)")
     .option(
       '--server <id=host:port>',
-      'a member of the ensemble; once for each, the same on all',
+      'a member of the ensemble; once for each, the same on all (default: none, a server on its own)',
       (value: string, before: string[] = []) => [...before, value],
+    )
+    .option(
+      '--join',
+      'this server is new to a running ensemble: it votes only after a reconfig has let it in',
     )
   for (const [flag, key, help] of settingFlags) {
     add(flag, help, (value, name) => settings.push({ flag: name, key, value }))
@@ -211,6 +222,8 @@ Examples:
   zabd start --client-host 0.0.0.0              open to other machines
   zabd start --id 1 --server 1=host1:2888 --server 2=host2:2888 --server 3=host3:2888 --client-host 0.0.0.0
                                                 the first of an ensemble of three
+  zabd start --id 4 --join --server 1=host1:2888 --server 2=host2:2888 --server 3=host3:2888 --server 4=host4:2888
+                                                one more for it; then: reconfig -add 'server.4=host4:2888;2181'
 
 Exit codes: 0 clean, 1 unexpected, 2 bad usage or configuration, 3 data can not be read, 4 address in use`
 
@@ -225,7 +238,7 @@ function thisProcess(): Machine {
   return {
     out: (text) => process.stdout.write(text),
     err: (text) => process.stderr.write(text),
-    env: { readFile: readText, exists: existsSync },
+    env: { readFile: readText, exists: existsSync, mode: permissions },
     events: process,
     exit: (code) => process.exit(code),
     createLogger: async (options) => (await import('../base/log.ts')).createLogger(options),
@@ -246,6 +259,11 @@ function readText(path: string): string {
     }
     throw new Error(known[code ?? ''] ?? message)
   }
+}
+
+/** Windows has no bits that would say who may read a file. */
+function permissions(path: string): number | undefined {
+  return process.platform === 'win32' ? undefined : statSync(path, { throwIfNoEntry: false })?.mode
 }
 
 /** Runs the command line of this process and ends it. */

@@ -111,8 +111,13 @@ const mustBeOff: readonly (readonly [key: string, what: string])[] = [
   ['quorum.auth.learnerRequireSasl', 'servers can not authenticate each other by SASL'],
   ['sessionRequireClientSASLAuth', 'clients can not authenticate by SASL'],
   ['enforce.auth.enabled', 'clients can not be made to authenticate; protect znodes by their ACLs'],
-  ['sslQuorum', 'there is no TLS between servers'],
-  ['portUnification', 'there is no TLS between servers'],
+  [
+    'portUnification',
+    'a peer port takes either TLS or plain connections; set sslQuorum on all servers and restart them together',
+  ],
+  ['ssl.quorum.crl', 'revoked certificates are not looked up'],
+  ['ssl.quorum.ocsp', 'revoked certificates are not looked up'],
+  ['ssl.quorum.clientHostnameVerification', 'only the host name of a server that is connected to is checked'],
   ['ssl.crl', 'revoked certificates are not looked up'],
   ['ssl.ocsp', 'revoked certificates are not looked up'],
   ['ssl.clientHostnameVerification', "a client certificate's host name is not checked"],
@@ -125,6 +130,7 @@ const mustBeOff: readonly (readonly [key: string, what: string])[] = [
 const mustBeAbsent: readonly (readonly [key: string, what: string])[] = [
   ['oraclePath', 'a quorum is always counted from the voters; take the line out'],
   ['ssl.context.supplier.class', 'Java classes can not be loaded; take the line out'],
+  ['ssl.quorum.context.supplier.class', 'Java classes can not be loaded; take the line out'],
   ['metricsProvider.httpsPort', 'metrics are served by plain HTTP only; use metricsProvider.httpPort'],
 ]
 
@@ -132,9 +138,6 @@ const mustBeAbsent: readonly (readonly [key: string, what: string])[] = [
 const notYet: readonly (readonly [key: string, on: RegExp, what: string])[] = [
   ['metricsProvider.className', /./, 'metrics are not served yet'],
   ['admin.serverPort', /./, 'the HTTP commands are not served yet'],
-  ['readonlymode.enabled', /^true$/i, 'there is no read-only mode yet'],
-  ['localSessionsEnabled', /^true$/i, 'there are no local sessions yet: every session is a global one'],
-  ['reconfigEnabled', /^true$/i, 'the members can not be changed while running yet'],
 ]
 
 const providerPackage = 'org.apache.zookeeper.server.auth.'

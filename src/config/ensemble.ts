@@ -15,6 +15,7 @@ export type Ensemble = {
   readonly weights: ReadonlyMap<number, number>
   readonly standalone: boolean
   readonly standaloneEnabled: boolean
+  readonly join: boolean
   readonly dynamicConfigFile: string | undefined
   readonly version: number
 }
@@ -31,13 +32,19 @@ export function readEnsemble(loading: Loading, dataDir: string): Ensemble {
   const weights = readWeights(entries, problems)
   const readable = problems.list.length === before
 
+  const join = flags.join === true
   const voters = servers.filter((server) => !server.observer)
   const place = flags.file ?? '--server'
   if (!readable) {
     // A count of the lines that could be read would mislead.
   } else if (servers.length > 0 && voters.length === 0) {
     problems.add(place, 'all servers are observers: expected at least two participants beside an observer')
-  } else if (voters.length === 1 && standaloneEnabled && servers.length > 1) {
+  } else if (join && servers.length < 2) {
+    problems.add(
+      '--join',
+      'needs an ensemble to join: expected its servers beside this one (--server, server.N)',
+    )
+  } else if (voters.length === 1 && standaloneEnabled && servers.length > 1 && !join) {
     problems.add(
       place,
       'there are observers, but only one participant: expected at least two, or standaloneEnabled=false',
@@ -45,14 +52,15 @@ export function readEnsemble(loading: Loading, dataDir: string): Ensemble {
   } else if (servers.length === 0 && !standaloneEnabled) {
     problems.add(place, 'standaloneEnabled=false needs at least one server.N line that is a participant')
   }
-  const standalone = servers.length === 0 || (voters.length === 1 && standaloneEnabled)
+  const standalone = !join && (servers.length === 0 || (voters.length === 1 && standaloneEnabled))
   const id = readId(loading, dataDir)
   if (!standalone && readable) {
     checkId(loading, dataDir, id, servers)
     checkGroups(entries, groups, weights, servers, problems)
-    if (voters.length === 2) {
+    // Who joins lists whom it can reach, and not who the members will be.
+    if (!join && voters.length === 2) {
       warnings.push('two participants: neither may fail; an ensemble of three would stand the loss of one')
-    } else if (voters.length % 2 === 0) {
+    } else if (!join && voters.length % 2 === 0) {
       warnings.push(
         `${voters.length} participants stand no more failures than ${voters.length - 1}: an odd number is better`,
       )
@@ -68,6 +76,7 @@ export function readEnsemble(loading: Loading, dataDir: string): Ensemble {
     weights,
     standalone,
     standaloneEnabled,
+    join,
     dynamicConfigFile,
     version,
   }

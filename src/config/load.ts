@@ -4,6 +4,7 @@
 import { listIgnored, rejectUnsupported } from './compat.ts'
 import { type Ensemble, readEnsemble } from './ensemble.ts'
 import { anyAddress, isHost } from './members.ts'
+import { readPeers } from './peers.ts'
 import { createProblems, createSettings, describeProblems, type Problems, type Settings } from './settings.ts'
 import { type Loading, readEntries, readText } from './source.ts'
 import { readTls } from './tls.ts'
@@ -97,6 +98,8 @@ function readConfig(loading: Loading, text: string): Config {
     configVersion: ensemble.version,
     observer: readObserver(loading, ensemble),
     quorumListenOnAllIPs: settings.flag('quorumListenOnAllIPs', false),
+    ...readPeers(loading, ensemble),
+    join: ensemble.join,
     leaderServes: settings.yesNo('leaderServes', true),
     observerSyncEnabled: settings.flag('syncEnabled', true),
     fourLetterWords: readFourLetterWords(loading, readOnlyModeEnabled),

@@ -21,29 +21,33 @@ const extensions: ReadonlyMap<string, KeyStoreSpec['type']> = new Map([
   ['.jks', 'jks'],
 ])
 
-/** Reads `ssl.*`. `neededBy` is the entry that turns TLS on; undefined: the keys are checked, but not required. */
+/**
+ * Reads the keys below `prefix`: `ssl` for clients, `ssl.quorum` for servers. `neededBy` is the entry that turns TLS on;
+ * undefined: the keys are checked, but not required.
+ */
 export function readTls(
   settings: Settings,
   problems: Problems,
   warnings: string[],
   env: Env,
   neededBy: Entry | undefined,
+  prefix: 'ssl' | 'ssl.quorum' = 'ssl',
 ): TlsConfig | undefined {
-  const keyStore = readStore(settings, problems, env, 'ssl.keyStore')
-  const trustStore = readStore(settings, problems, env, 'ssl.trustStore')
-  const clientAuth = settings.oneOf('ssl.clientAuth', ['none', 'want', 'need'], 'need')
+  const keyStore = readStore(settings, problems, env, `${prefix}.keyStore`)
+  const trustStore = readStore(settings, problems, env, `${prefix}.trustStore`)
+  const clientAuth = settings.oneOf(`${prefix}.clientAuth`, ['none', 'want', 'need'], 'need')
   const tls = {
     keyStore,
     trustStore,
     clientAuth,
-    protocols: readProtocols(settings, problems, warnings),
-    ciphers: readCiphers(settings, problems),
+    protocols: readProtocols(settings, problems, warnings, prefix),
+    ciphers: readCiphers(settings, problems, prefix),
   }
   if (neededBy === undefined) return undefined
-  if (settings.entry('ssl.keyStore.location') === undefined) {
+  if (settings.entry(`${prefix}.keyStore.location`) === undefined) {
     problems.add(
       neededBy.where,
-      `${neededBy.key}=${neededBy.value} needs ssl.keyStore.location: the file with this server's key and certificate`,
+      `${neededBy.key}=${neededBy.value} needs ${prefix}.keyStore.location: the file with this server's key and certificate`,
     )
   }
   return tls
@@ -80,10 +84,15 @@ function readStore(
   return { path, password, passwordPath, type: known ?? 'pem' }
 }
 
-function readProtocols(settings: Settings, problems: Problems, warnings: string[]): readonly Protocol[] {
+function readProtocols(
+  settings: Settings,
+  problems: Problems,
+  warnings: string[],
+  prefix: string,
+): readonly Protocol[] {
   // As in Java, enabledProtocols decides; protocol alone enables just that one, and TLS means all.
-  const protocol = settings.entry('ssl.protocol')
-  const enabled = settings.entry('ssl.enabledProtocols')
+  const protocol = settings.entry(`${prefix}.protocol`)
+  const enabled = settings.entry(`${prefix}.enabledProtocols`)
   const chosen = enabled ?? protocol
   if (chosen === undefined || chosen.value === '') return protocols
   const words = listOf(chosen.value).map((word) => word.toLowerCase())
@@ -102,8 +111,8 @@ function readProtocols(settings: Settings, problems: Problems, warnings: string[
   return found
 }
 
-function readCiphers(settings: Settings, problems: Problems): string | undefined {
-  const entry = settings.entry('ssl.ciphersuites')
+function readCiphers(settings: Settings, problems: Problems, prefix: string): string | undefined {
+  const entry = settings.entry(`${prefix}.ciphersuites`)
   if (entry === undefined || entry.value === '') return undefined
   const known = cipherNames()
   const names: string[] = []

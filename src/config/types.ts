@@ -10,6 +10,8 @@ export type Flags = {
   readonly id?: string | undefined
   /** `ID=HOST:PEERPORT` and so on; given at all, they replace the server.N lines of the files. */
   readonly servers?: readonly string[] | undefined
+  /** This server is new to a running ensemble (`--join`). */
+  readonly join?: boolean | undefined
   /** In the order of the command line; they win over the file's lines. */
   readonly settings?: readonly FlagSetting[] | undefined
   readonly logLevel?: LogLevel | undefined
@@ -28,6 +30,8 @@ export type Env = {
   /** The text of a file. Throws an Error with a message for people when it can not be read. */
   readonly readFile: (path: string) => string
   readonly exists: (path: string) => boolean
+  /** Permission bits of a file, as of chmod; undefined where there are none to judge. */
+  readonly mode?: (path: string) => number | undefined
 }
 
 /** A member of the ensemble as a `server.N` line or a `--server` flag names it. */
@@ -36,7 +40,7 @@ export type ServerSpec = {
   /** Without the brackets of an IPv6 address. */
   readonly host: string
   readonly peerPort: number
-  /** Accepted and kept for the text of /zookeeper/config; zabd uses only the peer port. 0 if not given. */
+  /** Accepted and kept for the text of /zookeeper/config; zabd uses only the peer port. 0 if there is none. */
   readonly electionPort: number
   readonly observer: boolean
   /** From the line; `;2181` alone means 0.0.0.0. Undefined together with clientPort. */
@@ -109,6 +113,19 @@ export type Config = {
   readonly configVersion: number
   readonly observer: boolean
   readonly quorumListenOnAllIPs: boolean
+  /**
+   * Where the other servers connect to; its host is that of this server's line, undefined: any address. Undefined when
+   * standalone.
+   */
+  readonly peerAddress: { readonly host: string | undefined; readonly port: number } | undefined
+  /** What the members prove to each other to know, at least 16 bytes; undefined: nothing. */
+  readonly peerSecret: Uint8Array | undefined
+  /** Undefined unless servers speak TLS with each other (sslQuorum). Has a trust store. */
+  readonly quorumTls: TlsConfig | undefined
+  /** ssl.quorum.hostnameVerification: a server that is dialed must show a certificate for its host. */
+  readonly quorumHostnameVerification: boolean
+  /** Until it knows the members from a leader this server takes no part in elections, whatever its own line says. */
+  readonly join: boolean
   /** Whether the leader takes client connections. */
   readonly leaderServes: boolean
   /** syncEnabled: observers keep a log of their own. */

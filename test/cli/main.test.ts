@@ -141,6 +141,22 @@ test('start: flags alone make a member of an ensemble', async () => {
   assert.deepEqual([config.id, config.servers.map(({ host }) => host)], [2, ['a', 'b', 'c']])
 })
 
+test('start: an ensemble by flags needs no more than ids and addresses', async () => {
+  const line =
+    '--id 1 --server 1=host1:2888 --server 2=host2:2888 --server 3=host3:2888 --data DIR --client-port 2181'
+  const { standalone, peerAddress, initLimit, syncLimit, tickTime, peerSecret, join } = await configOf(
+    `start ${line}`,
+  )
+  assert.deepEqual([standalone, peerAddress, join], [false, { host: 'host1', port: 2888 }, false])
+  assert.deepEqual([initLimit, syncLimit, tickTime, peerSecret], [10, 5, 2000, undefined])
+})
+
+test('start: a joiner and a shared secret', async () => {
+  const line = 'start --id 4 --join --server 1=a:2888 --server 4=d:2888 --peer-secret-file secret'
+  const { join, standalone, peerSecret } = await configOf(line, { secret: 'a secret of 25 characters\n' })
+  assert.deepEqual([join, standalone, peerSecret?.length], [true, false, 25])
+})
+
 test('start: a file is read, as argument or by flag, and flags win over it', async () => {
   const files = { 'zoo.cfg': 'dataDir=/d\nclientPort=2181' }
   const byArgument = await configOf('start zoo.cfg', files)

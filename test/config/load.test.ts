@@ -83,6 +83,11 @@ const quickStart: Config = {
   configVersion: 0,
   observer: false,
   quorumListenOnAllIPs: false,
+  peerAddress: undefined,
+  peerSecret: undefined,
+  quorumTls: undefined,
+  quorumHostnameVerification: true,
+  join: false,
   leaderServes: true,
   observerSyncEnabled: true,
   fourLetterWords: new Set(['srvr']),
@@ -503,8 +508,19 @@ const refusedStandalone: readonly (readonly [lines: string, ...expected: string[
     'zoo.cfg:2: quorum.auth.enableSasl=true is not supported: servers can not authenticate each other by SASL; valid is only false',
   ],
   [
-    'sslQuorum=true',
-    'zoo.cfg:2: sslQuorum=true is not supported: there is no TLS between servers; valid is only false',
+    'portUnification=true',
+    'zoo.cfg:2: portUnification=true is not supported: a peer port takes either TLS or plain connections; ' +
+      'set sslQuorum on all servers and restart them together; valid is only false',
+  ],
+  [
+    'ssl.quorum.crl=true',
+    'zoo.cfg:2: ssl.quorum.crl=true is not supported: revoked certificates are not looked up; valid is only false',
+  ],
+  ['peerSecretFile=/d/no', '/d/no: can not be read: no such file'],
+  [
+    'peerSecretFile=/d/key',
+    'zoo.cfg:2: peerSecretFile=/d/key is not valid: expected a file with a long random text, for example of ' +
+      'openssl rand -base64 32; it has 0 bytes, and 16 are the least',
   ],
   ['sslQuorum=maybe', 'zoo.cfg:2: sslQuorum=maybe is not valid: expected true or false'],
   [
@@ -665,8 +681,126 @@ for (const [lines, ...expected] of refusedEnsemble) {
   })
 }
 
-const bare = { 'zoo.cfg': `dataDir=/d/\n${members}` }
 const threeServers = ['1=a:2888', '2=b:2888', '3=c:2888']
+
+/** TLS between servers, from line 7. */
+const quorumTlsLines =
+  'sslQuorum=true\nssl.quorum.keyStore.location=/d/key.pem\nssl.quorum.trustStore.location=/d/trust.p12\n' +
+  'ssl.quorum.trustStore.passwordPath=/d/password'
+const quorumFiles = { '/d/key.pem': '', '/d/trust.p12': '', '/d/password': '' }
+
+test('TLS between servers has keys of its own', () => {
+  const more =
+    'ssl.quorum.enabledProtocols=TLSv1.3\nssl.quorum.ciphersuites=TLS_AES_128_GCM_SHA256\nssl.clientAuth=none'
+  const { quorumTls, quorumHostnameVerification, tls, ignored, warnings } = load(zooCfg, {
+    ...ensemble(`clientPort=1\n${quorumTlsLines}\n${more}`),
+    ...quorumFiles,
+  })
+  assert.deepEqual([tls, ignored, warnings, quorumHostnameVerification], [undefined, [], [], true])
+  assert.deepEqual(quorumTls, {
+    keyStore: { path: '/d/key.pem', password: undefined, passwordPath: undefined, type: 'pem' },
+    trustStore: { path: '/d/trust.p12', password: undefined, passwordPath: '/d/password', type: 'pkcs12' },
+    clientAuth: 'need',
+    protocols: ['TLSv1.3'],
+    ciphers: 'TLS_AES_128_GCM_SHA256',
+  })
+})
+
+test('TLS between servers may leave host names out, and always asks for certificates', () => {
+  const more = 'ssl.quorum.hostnameVerification=false\nssl.quorum.clientAuth=none'
+  const config = load(zooCfg, { ...ensemble(`clientPort=1\n${quorumTlsLines}\n${more}`), ...quorumFiles })
+  assert.equal(config.quorumHostnameVerification, false)
+  assert.deepEqual(config.warnings, [
+    'zoo.cfg:13: ssl.quorum.clientAuth=none is taken as need: both sides show a certificate',
+  ])
+})
+
+test('TLS between servers needs a key and authorities', () => {
+  assert.deepEqual(problems(zooCfg, ensemble('sslQuorum=true')), [
+    "zoo.cfg:7: sslQuorum=true needs ssl.quorum.keyStore.location: the file with this server's key and certificate",
+    'zoo.cfg:7: sslQuorum=true needs ssl.quorum.trustStore.location: the certificates of the authorities of the other servers',
+  ])
+})
+
+test('keys of TLS between servers do nothing while it is off, or without other servers', () => {
+  const off = load(zooCfg, ensemble('clientPort=1\nssl.quorum.keyStore.location=/no.pem'))
+  const alone = load(zooCfg, standalone('clientPort=1\nsslQuorum=true'))
+  assert.deepEqual(off.ignored, ['ssl.quorum.keyStore.location (zoo.cfg:8) has no effect'])
+  assert.deepEqual([off.quorumTls, alone.quorumTls], [undefined, undefined])
+})
+
+test('the peer port is listened on at the address of the own line, or at all', () => {
+  const own = (id: string, lines = '') =>
+    load({ ...zooCfg, id }, { ...ensemble(lines), '/d/myid': id }).peerAddress
+  assert.deepEqual(own('3'), { host: 'c', port: 2888 })
+  assert.deepEqual(own('1', 'quorumListenOnAllIPs=true'), { host: undefined, port: 2888 })
+  const any = load({ id: '1', servers: ['1=0.0.0.0:5', '2=b:5', '3=c:5'] }, {})
+  assert.deepEqual(any.peerAddress, { host: undefined, port: 5 })
+})
+
+test('one server is an ensemble with a peer port if it need not be standalone', () => {
+  const lone = load(
+    { id: '1', servers: ['1=a:2888'], settings: [{ flag: '-D', key: 'standaloneEnabled', value: 'false' }] },
+    {},
+  )
+  assert.deepEqual([lone.standalone, lone.peerAddress], [false, { host: 'a', port: 2888 }])
+  assert.deepEqual([lone.warnings, lone.initLimit, lone.syncLimit], [[], 10, 5])
+  const alone = load({ id: '1', servers: ['1=a:2888'] }, {})
+  assert.deepEqual([alone.standalone, alone.peerAddress], [true, undefined])
+})
+
+test('the secret is the text of its file without the blanks around it', () => {
+  const lines = 'clientPort=1\npeerSecretFile=/d/secret'
+  const files = { ...ensemble(lines), '/d/secret': ' 0123456789abcdef\n' }
+  const config = load(zooCfg, files)
+  assert.deepEqual(config.peerSecret, Buffer.from('0123456789abcdef'))
+  assert.deepEqual(config.warnings, [])
+  const short = problems(zooCfg, { ...files, '/d/secret': '0123456789abcde\n\n' })
+  assert.match(
+    short.join(),
+    /^zoo.cfg:8: peerSecretFile=\/d\/secret .* it has 15 bytes, and 16 are the least$/,
+  )
+  const binary = problems(zooCfg, { ...files, '/d/secret': '\ufffd'.repeat(32) })
+  assert.match(binary.join(), /its bytes are no text$/)
+})
+
+test('a secret that everybody may read is worth a warning', () => {
+  const files: Files = { ...ensemble('clientPort=1\npeerSecretFile=/d/secret'), '/d/secret': 'x'.repeat(32) }
+  const warningsWith = (mode: number | undefined) =>
+    loadConfig(zooCfg, {
+      exists: (path) => path in files,
+      readFile: (path) => files[path] ?? assert.fail(path),
+      mode: () => mode,
+    }).warnings
+  const warning = 'zoo.cfg:8: everybody on this machine may read /d/secret; chmod 600 keeps it secret'
+  assert.deepEqual([0o644, 0o640, 0o600, undefined].map(warningsWith), [[warning], [], [], []])
+})
+
+test('a server that joins is no standalone one, whatever the list that it has', () => {
+  const joiner = (...servers: string[]) => load({ id: '4', join: true, servers }, {})
+  for (const own of ['4=d:2888', '4=d:2888:observer', '4=d:2888:3888:participant;2181']) {
+    for (const others of [['1=a:2888'], threeServers]) {
+      const { standalone, join, observer, peerAddress, warnings } = joiner(...others, own)
+      const seen = { standalone, join, observer, peerAddress, warnings }
+      const expected = { standalone: false, join: true, observer: own.endsWith('observer') }
+      assert.deepEqual(seen, { ...expected, peerAddress: { host: 'd', port: 2888 }, warnings: [] })
+    }
+  }
+})
+
+test('a server without --join may be new to an ensemble, too, as participant or observer', () => {
+  for (const own of ['4=d:2888', '4=d:2888:observer']) {
+    const { standalone, join } = load({ id: '4', servers: [...threeServers, own] }, {})
+    assert.deepEqual([standalone, join], [false, false])
+  }
+})
+
+test('what an ensemble does now is asked for without a warning', () => {
+  const lines = 'clientPort=1\nreconfigEnabled=true\nreadonlymode.enabled=true\nlocalSessionsEnabled=true'
+  assert.deepEqual(load(zooCfg, ensemble(lines)).warnings, [])
+})
+
+const bare = { 'zoo.cfg': `dataDir=/d/\n${members}` }
 
 const refused: readonly (readonly [fact: string, flags: Flags, files: Files, expected: readonly string[]])[] =
   [
@@ -732,6 +866,18 @@ const refused: readonly (readonly [fact: string, flags: Flags, files: Files, exp
       [
         '--server: host1:2888 is not valid: expected ID=host:peerPort:electionPort[:participant|observer][;[clientHost:]clientPort], for example 1=host1:2888',
       ],
+    ],
+    [
+      'joining nobody',
+      { id: '1', join: true, servers: ['1=a:2888'] },
+      {},
+      ['--join: needs an ensemble to join: expected its servers beside this one (--server, server.N)'],
+    ],
+    [
+      'joining with a list that this server is not in',
+      { id: '4', join: true, servers: threeServers },
+      {},
+      ['--id: 4 is not one of the servers: expected 1, 2 or 3'],
     ],
     [
       'a server flag twice',

@@ -24,6 +24,7 @@ const valid: readonly (readonly [text: string, expected: Partial<ServerSpec>])[]
   ['[2001:db8::1]:2888:3888', { host: '2001:db8::1' }],
   ['zk-0.zk_headless.default.svc:2888:3888', { host: 'zk-0.zk_headless.default.svc' }],
   ['h:2888', { electionPort: 0 }],
+  ['h:2888:0', { electionPort: 0 }],
   ['h:2888:observer', { electionPort: 0, observer: true }],
   ['[::1]:2888;2181', { host: '::1', electionPort: 0, clientHost: '0.0.0.0', clientPort: 2181 }],
 ]
@@ -81,6 +82,7 @@ test('a server is written as ZooKeeper shows it', () => {
   const full = { ...plain, host: '::1', observer: true, clientHost: '10.0.0.1', clientPort: 2181 }
   assert.equal(formatServer(full), '[::1]:2888:3888:observer;10.0.0.1:2181')
   assert.equal(formatServer(plain), 'h:2888:3888:participant')
+  assert.equal(formatServer({ ...plain, electionPort: 0 }), 'h:2888:0:participant')
 })
 
 test('a server id is a whole number, 0 to 255', () => {
