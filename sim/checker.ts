@@ -1,8 +1,8 @@
 // The properties of ZAB (reference: zab.md section 6), checked over all servers after every step. The checker sees what
 // no server can: every log, every delivery, every leader. It keeps the one sequence of deliveries that all must agree on.
 import { counterOf, epochOf, formatZxid } from '../src/base/zxid.ts'
-import type { Quorum } from '../src/zab/quorum.ts'
-import type { Entry, Epochs } from '../src/zab/types.ts'
+import { type Quorum, quorumOf } from '../src/zab/quorum.ts'
+import type { Entry, Epochs, VotingAt } from '../src/zab/types.ts'
 import type { Disk } from './disk.ts'
 import { check } from './violation.ts'
 
@@ -21,7 +21,14 @@ export class Checker {
   readonly sequence: Entry[] = []
   /** Highest zxid that any leader took for committed. */
   committed = 0
-  readonly #quorum: Quorum
+  /** The newest reconfiguration that was delivered. */
+  voting: VotingAt | undefined
+  /** Of that one, or of the configuration. */
+  quorum: Quorum
+  /** Entries that were committed before the run. */
+  readonly #initial: Entry[] = []
+  /** Servers that lost their disks, and have not adopted a leader's history since: what they held, they are held to hold. */
+  readonly #lost = new Set<number>()
   readonly #broadcast = new Map<number, Entry>()
   readonly #leaders = new Map<number, number>()
   readonly #subjects = new Map<number, Subject>()
@@ -29,7 +36,7 @@ export class Checker {
   #stale = false
 
   constructor(quorum: Quorum) {
-    this.#quorum = quorum
+    this.quorum = quorum
   }
 
   /** Number of leaders that were established. */
@@ -39,6 +46,23 @@ export class Checker {
 
   add(subject: Subject): void {
     this.#subjects.set(subject.id, subject)
+  }
+
+  /** Entries that one server has from the time when it was alone. */
+  begin(entries: readonly Entry[]): void {
+    this.#initial.push(...entries)
+    for (const entry of entries) this.#broadcast.set(entry.last, entry)
+  }
+
+  /** The first entry that can not be lost any more; undefined while there is none. */
+  get firstCommitted(): number | undefined {
+    return (this.#initial[0] ?? this.sequence[0])?.last
+  }
+
+  /** A server's disk is gone. */
+  lost(id: number): void {
+    this.#lost.add(id)
+    this.#stale = true
   }
 
   /** A leader has made an entry. */
@@ -76,6 +100,7 @@ export class Checker {
 
   epochsSaved(id: number, before: Epochs, after: Epochs): void {
     const { disk } = this.#subjects.get(id) as Subject
+    if (after.current > 0 && this.#lost.delete(id)) this.#stale = true
     const grown = after.accepted >= before.accepted && after.current >= before.current
     check(grown, () => `server ${id}'s epochs go from ${JSON.stringify(before)} to ${JSON.stringify(after)}`)
     check(after.accepted >= after.current, () => `server ${id} is in an epoch that it did not accept`)
@@ -116,6 +141,8 @@ export class Checker {
       })
       return
     }
+    const initial = this.#initial[count] ?? entry
+    check(initial === entry, () => `server ${id} delivers ${zxid} as number ${count}: what was there is lost`)
     check(this.#broadcast.has(entry.last), () => `server ${id} delivers ${zxid}, which nobody proposed`)
     const last = this.sequence.at(-1)?.last ?? 0
     const follows =
@@ -124,6 +151,11 @@ export class Checker {
       return `server ${id} delivers ${formatZxid(entry.first)} to ${zxid} after ${formatZxid(last)}`
     })
     this.sequence.push(entry)
+    if (entry.voting !== undefined) {
+      this.voting = { zxid: entry.last, voting: entry.voting }
+      this.quorum = quorumOf(entry.voting)
+      this.#stale = true
+    }
     this.commits(entry.last)
   }
 
@@ -134,13 +166,13 @@ export class Checker {
     this.#stale = true
   }
 
-  /** Durability: what is committed is on the disks of a quorum, at every moment. */
+  /** Durability: what is committed is on the disks of a quorum of those who vote, at every moment. */
   afterStep(): void {
     if (!this.#stale) return
     this.#stale = false
     const zxid = this.committed
     check(
-      this.#quorum.contains((id) => this.#subjects.get(id)?.disk.holds(zxid) === true),
+      this.quorum.contains((id) => this.#lost.has(id) || this.#subjects.get(id)?.disk.holds(zxid) === true),
       () => `committed ${formatZxid(zxid)} is not on the disks of a quorum`,
     )
   }

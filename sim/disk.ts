@@ -1,7 +1,8 @@
 // A server's disk: a log, a checkpoint and two epochs. Changes are durable some time after they were asked for, those
-// of the log in order, those of the epochs on their own. A crash keeps a first part of what was under way.
+// of the log in order, those of the epochs on their own. A crash keeps a first part of what was under way; a lost disk
+// keeps nothing.
 import type { Event } from '../src/zab/events.ts'
-import type { Entry, Epochs } from '../src/zab/types.ts'
+import type { Entry, Epochs, VotingAt } from '../src/zab/types.ts'
 import type { Prng } from './prng.ts'
 import type { Schedule } from './schedule.ts'
 
@@ -17,7 +18,7 @@ const epochFactors = [1, 1, 1, 10, 100]
 type LogChange =
   | { readonly type: 'append'; readonly entry: Entry }
   | { readonly type: 'truncate'; readonly zxid: number }
-  | { readonly type: 'install'; readonly checkpoint: Checkpoint }
+  | { readonly type: 'install'; readonly checkpoint: Checkpoint; readonly voting: VotingAt | undefined }
 
 /** Looks at what has become durable. */
 export type DiskWatcher = {
@@ -25,6 +26,8 @@ export type DiskWatcher = {
   /** The log has lost entries, on purpose. */
   shrunk(): void
   epochsSaved(before: Epochs, after: Epochs): void
+  /** Everything is gone. */
+  lost(): void
 }
 
 /** See file header. `report` takes the facts of the server's present life. */
@@ -32,6 +35,12 @@ export class Disk {
   epochs: Epochs = { accepted: 0, current: 0 }
   checkpoint: Checkpoint = { zxid: 0, count: 0 }
   trimmedTo = 0
+  /** The newest change of who votes at or below trimmedTo. */
+  voting: VotingAt | undefined
+  /** The node has taken note that its state is no good. */
+  diverged = false
+  /** The node has always been an ensemble of one. */
+  alone = false
   /** Durable entries above trimmedTo. */
   entries: Entry[] = []
   /** Factors on every duration, while a fault lasts. */
@@ -68,6 +77,13 @@ export class Disk {
     return this.entries.at(-1)?.last ?? this.trimmedTo
   }
 
+  /** Changes of who votes, as a log gives them. */
+  get votings(): VotingAt[] {
+    const found = this.voting === undefined ? [] : [this.voting]
+    for (const { last, voting } of this.entries) if (voting !== undefined) found.push({ zxid: last, voting })
+    return found
+  }
+
   /** Whether the durable history goes through the entry that ends at `zxid`. */
   holds(zxid: number): boolean {
     if (zxid <= this.trimmedTo) return true
@@ -100,8 +116,8 @@ export class Disk {
     this.#change({ type: 'truncate', zxid })
   }
 
-  install(checkpoint: Checkpoint): void {
-    this.#change({ type: 'install', checkpoint })
+  install(checkpoint: Checkpoint, voting: VotingAt | undefined): void {
+    this.#change({ type: 'install', checkpoint, voting })
   }
 
   saveEpochs(epochs: Epochs): void {
@@ -116,6 +132,7 @@ export class Disk {
 
   /** Forgets entries at or below `zxid`, which a checkpoint covers. */
   trim(zxid: number): void {
+    this.voting = this.votings.findLast((one) => one.zxid <= zxid)
     this.entries.splice(0, this.#indexAfter(zxid))
     this.trimmedTo = Math.max(zxid, this.trimmedTo)
     this.#report({ type: 'trimmed', zxid })
@@ -131,6 +148,18 @@ export class Disk {
     this.#changes = []
     if (this.#epochsPending !== undefined && this.#prng.chance(0.5)) this.#saved(this.#epochsPending)
     this.#epochsPending = undefined
+  }
+
+  /** Another disk, with nothing on it, takes the place of this one. The server is down. */
+  lose(): void {
+    this.epochs = { accepted: 0, current: 0 }
+    this.checkpoint = { zxid: 0, count: 0 }
+    this.trimmedTo = 0
+    this.entries = []
+    this.voting = undefined
+    this.diverged = false
+    this.alone = false
+    this.#watcher.lost()
   }
 
   #change(change: LogChange): void {
@@ -159,7 +188,11 @@ export class Disk {
   #tell(change: LogChange): void {
     if (change.type === 'append') this.#report({ type: 'durable', zxid: change.entry.last })
     else if (change.type === 'truncate') this.#report({ type: 'truncated', zxid: change.zxid })
-    else this.#report({ type: 'snapshotInstalled', zxid: change.checkpoint.zxid })
+    else {
+      const { checkpoint, voting } = change
+      const { zxid } = checkpoint
+      this.#report({ type: 'snapshotInstalled', zxid, ...(voting === undefined ? {} : { voting }) })
+    }
   }
 
   #apply(change: LogChange): void {
@@ -175,6 +208,8 @@ export class Disk {
       case 'install':
         this.checkpoint = change.checkpoint
         this.trimmedTo = change.checkpoint.zxid
+        this.voting = change.voting
+        this.diverged = false
         this.entries = []
         this.#watcher.shrunk()
     }

@@ -1,14 +1,20 @@
 // Draws faults and takes them back: crashes, partitions of every shape, one-way blocks, lost connections, slow disks,
-// processes that stand still, clocks that jump, leaders that resign, states that diverge.
+// processes that stand still, clocks that jump, leaders that resign, states that diverge, disks that are lost,
+// reconfigurations, after which those that vote no more may be stopped for good.
+import { type Quorum, quorumOf } from '../src/zab/quorum.ts'
+import type { Voting } from '../src/zab/types.ts'
+import { inForce } from '../src/zab/voting.ts'
+import type { Checker } from './checker.ts'
 import type { Network } from './network.ts'
 import type { Prng } from './prng.ts'
-import type { Profile } from './profile.ts'
+import { drawVoting, type Profile } from './profile.ts'
 import type { Schedule } from './schedule.ts'
 import type { Server } from './server.ts'
 
 export type NemesisParts = {
   readonly servers: readonly Server[]
   readonly network: Network
+  readonly checker: Checker
   readonly schedule: Schedule
   readonly prng: Prng
   readonly profile: Profile
@@ -36,7 +42,7 @@ export class Nemesis {
       server.disk.heal()
       server.clockRate = 1
       server.resume()
-      if (!server.running) server.boot()
+      if (!server.running) this.boot(server)
       else if (server.core?.abstaining) this.#restart(server, 1)
     }
   }
@@ -44,6 +50,18 @@ export class Nemesis {
   /** A server died by itself, within a step. */
   crashed(server: Server): void {
     this.#restart(server, this.#downtime())
+  }
+
+  /** A voting is settled, and all that follows will be decided by it alone: another server may be taken away for good. */
+  settled({ voters }: Voting): void {
+    const { prng, servers } = this.#parts
+    if (!this.#active || !prng.chance(0.3)) return
+    const removed = servers.filter(({ id, retired }) => !retired && !voters.includes(id))
+    if (removed.length === 0) return
+    const server = prng.pick(removed)
+    this.#trace(`${server.id} is taken away for good`)
+    server.crash()
+    server.retired = true
   }
 
   /** A role or phase has begun: some faults are for just this moment, or the next few. */
@@ -91,8 +109,16 @@ export class Nemesis {
   }
 
   #fault(): void {
-    const { prng, servers, network } = this.#parts
+    const { prng, servers, network, profile } = this.#parts
     const server = prng.pick(servers)
+    if (prng.chance(profile.reconfigures)) {
+      this.#reconfigure()
+      return
+    }
+    if (prng.chance(profile.losesDisks)) {
+      this.#loseDisk(server)
+      return
+    }
     const draw = prng.next()
     if (draw < 0.2) this.#restart(server, this.#downtime())
     else if (draw < 0.27) this.#restartLeader()
@@ -115,9 +141,20 @@ export class Nemesis {
   /** Kills a server and starts it again later. */
   #restart(server: Server, downMs: number): void {
     server.crash()
-    this.#parts.schedule.after(downMs, () => {
-      if (!server.running) server.boot()
-    })
+    this.#parts.schedule.after(downMs, () => this.boot(server))
+  }
+
+  /**
+   * A server without its disk comes back only when nobody still waits for what its last life said. And those that join one
+   * that was alone are started one after the other: two together could take themselves for the ensemble (see voting.ts).
+   */
+  boot(server: Server): void {
+    const { network, schedule, servers, profile } = this.#parts
+    const isBlank = ({ disk }: Server) => disk.epochs.current === 0
+    const inTurn =
+      profile.aloneBefore === 0 || !servers.slice(1).some((one) => one.id < server.id && isBlank(one))
+    if (!isBlank(server) || (inTurn && !network.isMissed(server.id))) server.boot()
+    else schedule.after(1, () => this.boot(server))
   }
 
   #restartLeader(): void {
@@ -203,18 +240,72 @@ export class Nemesis {
     schedule.after(prng.between(10, 500), () => this.#restart(server, this.#downtime()))
   }
 
-  /** At most one at a time: the others must be able to make a quorum, for it takes a leader to give a snapshot. */
+  /** The others must be able to elect a leader, for it takes one to give a snapshot. */
   #diverge(server: Server): void {
-    const { servers, profile } = this.#parts
-    const others = servers.filter((one) => one !== server)
-    if (others.some((one) => one.core?.needsSnapshot)) return
     if (!server.running || server.paused || server.core?.installing) return
-    if (!profile.quorum.contains((id) => id !== server.id)) return
+    if (!this.#canSpare(server)) return
     server.event({ type: 'diverged', reason: 'the simulator says so' })
+  }
+
+  /** Never so many that others could not know what was lost: see voting.ts. */
+  #loseDisk(server: Server): void {
+    const { checker, servers } = this.#parts
+    const first = checker.firstCommitted
+    if (first === undefined || !this.#canSpare(server)) return
+    const forgetful = (id: number) => {
+      const { disk } = this.#serverOf(id)
+      return id === server.id || disk.epochs.current === 0 || !disk.holds(first)
+    }
+    const elects = (quorum: Quorum) => quorum.votings.some((one) => quorumOf(one).contains(forgetful))
+    if (servers.some((one) => elects(one.configured) || elects(onDisk(one)))) return
+    server.crash()
+    this.#trace(`${server.id} loses its disk`)
+    server.disk.lose()
+    this.#restart(server, this.#downtime())
+  }
+
+  /** Whether the servers whose disks are good can elect a leader without this one, by every voting that may be in force. */
+  #canSpare(server: Server): boolean {
+    const { servers, checker } = this.#parts
+    const good = (id: number) => id !== server.id && this.#isGood(id)
+    const newest = checker.voting?.zxid ?? 0
+    const pending = servers.flatMap((one) => (newestIn(one) >= newest ? [onDisk(one), one.core?.quorum] : []))
+    return [checker.quorum, ...pending].every((quorum) => quorum?.contains(good) !== false)
+  }
+
+  /** Its disk has all that it should. */
+  #isGood(id: number): boolean {
+    const { disk } = this.#serverOf(id)
+    return disk.epochs.current > 0 && !disk.diverged
+  }
+
+  #serverOf(id: number): Server {
+    return this.#parts.servers.find((one) => one.id === id) as Server
+  }
+
+  #reconfigure(): void {
+    const { prng, servers } = this.#parts
+    const leader = servers.find((one) => one.leads)
+    if (leader?.core === undefined) return
+    const ids = servers.filter(({ retired }) => !retired).map(({ id }) => id)
+    const voting = drawVoting(prng, leader.core.inForce.voting, ids, leader.id)
+    this.#trace(`the voting shall be ${JSON.stringify(voting)}`)
+    // The leader may not have noticed yet that a disk is lost.
+    leader.reconfigure(voting, () => quorumOf(voting).contains((id) => this.#isGood(id)))
   }
 
   #trace(line: string): void {
     const { trace, schedule } = this.#parts
     trace?.(`${schedule.now.toFixed(2).padStart(10)} * ${line}`)
   }
+}
+
+/** zxid of the newest voting that a server knows of. */
+function newestIn({ disk, core }: Server): number {
+  return Math.max(disk.votings.at(-1)?.zxid ?? 0, core?.inForce.zxid ?? 0)
+}
+
+/** The quorum that a server would come up with. */
+function onDisk({ disk, configured }: Server): Quorum {
+  return inForce(configured, disk.votings, disk.checkpoint.zxid).quorum
 }

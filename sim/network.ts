@@ -3,6 +3,7 @@
 // work, one that is silent in a direction for the keepalive time is given up by the side that hears nothing, and each
 // side learns of the loss before it hears of a new connection.
 import type { Message } from '../src/zab/messages.ts'
+import type { VotingAt } from '../src/zab/types.ts'
 import type { Checkpoint } from './disk.ts'
 import type { Prng } from './prng.ts'
 import type { Profile } from './profile.ts'
@@ -11,7 +12,12 @@ import type { Schedule } from './schedule.ts'
 /** What travels: the core's messages, and the snapshots of the node. */
 export type Parcel =
   | { readonly type: 'core'; readonly message: Message }
-  | { readonly type: 'snapshot'; readonly session: number; readonly checkpoint: Checkpoint }
+  | {
+      readonly type: 'snapshot'
+      readonly session: number
+      readonly checkpoint: Checkpoint
+      readonly voting: VotingAt | undefined
+    }
 
 /** A server as the network sees it. */
 export type Endpoint = {
@@ -108,6 +114,11 @@ export class Network {
       this.#close(connection)
       this.#clean(connection)
     }
+  }
+
+  /** Whether somebody has not noticed yet that the connections of a dead server are gone. */
+  isMissed(id: number): boolean {
+    return [...this.#connections.values()].some(({ lanes }) => lanes.some((lane) => lane.from.id === id))
   }
 
   #dial(a: Endpoint, b: Endpoint): void {

@@ -1,11 +1,16 @@
 // What kind of a run a seed makes: how many servers, which limits, how fast and how bad network and disks are.
-import { hierarchical, majority, type Quorum } from '../src/zab/quorum.ts'
-import type { Settings } from '../src/zab/types.ts'
+import { maxEpoch } from '../src/base/zxid.ts'
+import { hierarchical, majority, type Quorum, quorumOf } from '../src/zab/quorum.ts'
+import type { Settings, Voting } from '../src/zab/types.ts'
 import type { Prng } from './prng.ts'
 
 export type Profile = {
   readonly voters: readonly number[]
   readonly observers: readonly number[]
+  /** Servers that are started later, and what their configuration files say: not what those of the others do. */
+  readonly joiners: readonly number[]
+  readonly joinerLists: readonly (readonly number[])[]
+  /** Of the configuration files of voters and observers. */
   readonly quorum: Quorum
   readonly quorumKind: string
   readonly settings: Settings
@@ -31,6 +36,13 @@ export type Profile = {
   /** Chance that a proposal takes a large part of the epoch's counter. */
   readonly hugeProposals: number
   readonly checkpointEveryMs: number
+  /** Share of faults that are reconfigurations, lost disks. */
+  readonly reconfigures: number
+  readonly losesDisks: number
+  /** Every server has promised this epoch before the run. */
+  readonly firstEpoch: number
+  /** Server 1 was an ensemble of one before, with this many entries; 0: it was not. */
+  readonly aloneBefore: number
 }
 
 /** Draws a profile. */
@@ -40,9 +52,19 @@ export function drawProfile(prng: Prng): Profile {
   const voters = Array.from({ length: count }, (_, i) => i + 1)
   const observers = Array.from({ length: prng.pick([0, 0, 0, 1, 2]) }, (_, i) => count + i + 1)
   const { quorum, kind } = drawQuorum(prng, voters)
+  const reconfigures = prng.pick([0, 0, 0.1, 0.3])
+  const known = count + observers.length
+  const joiners = reconfigures === 0 ? [] : Array.from({ length: prng.int(0, 3) }, (_, i) => known + i + 1)
+  const aloneBefore = reconfigures === 0 && count <= 3 && kind === 'majority' && prng.chance(0.15) ? 3 : 0
   return {
     voters,
     observers,
+    joiners,
+    joinerLists: joiners.map((id) => drawList(prng, voters, id, joiners)),
+    reconfigures,
+    losesDisks: prng.pick([0, 0, 0.05, 0.15]),
+    firstEpoch: aloneBefore === 0 && prng.chance(0.1) ? maxEpoch - 5000 : 0,
+    aloneBefore,
     quorum,
     quorumKind: kind,
     settings: {
@@ -98,4 +120,37 @@ function drawQuorum(prng: Prng, voters: readonly number[]): { quorum: Quorum; ki
     return { quorum: hierarchical(groups, weights), kind: 'hierarchical' }
   }
   return { quorum: majority(voters), kind: 'majority' }
+}
+
+/** What a joiner was told: the voters; and itself; and, as long as those are no quorum, the other joiners. */
+function drawList(prng: Prng, voters: readonly number[], id: number, joiners: readonly number[]): number[] {
+  const kind = prng.pick(['voters', 'itself', 'all'])
+  if (kind === 'voters') return [...voters]
+  if (kind === 'itself' || joiners.length >= voters.length) return [...voters, id]
+  return [...voters, ...joiners]
+}
+
+/** Draws who shall vote next, out of `ids`, given who does and who leads. */
+export function drawVoting(prng: Prng, now: Voting, ids: readonly number[], leader: number): Voting {
+  const { voters } = now
+  const others = ids.filter((id) => !voters.includes(id))
+  const kind = prng.pick(['add', 'add', 'remove', 'swap', 'leader', 'any', 'weights'])
+  const next = new Set(voters)
+  if ((kind === 'add' || kind === 'swap') && others.length > 0) next.add(prng.pick(others))
+  if ((kind === 'remove' || kind === 'swap') && next.size > 1) next.delete(prng.pick(voters))
+  if (kind === 'leader' && next.size > 1) next.delete(leader)
+  if (kind === 'any') {
+    next.clear()
+    for (const id of prng.shuffle(ids).slice(0, prng.int(1, 5))) next.add(id)
+  }
+  const chosen = [...next].sort((a, b) => a - b)
+  if (kind !== 'weights' || chosen.length < 3) return { voters: chosen, groups: [], weights: [] }
+  const weights = chosen.map((id) => [id, prng.int(id === leader ? 0 : 1, 2)] as const)
+  return { voters: chosen, groups: [chosen], weights }
+}
+
+/** What the configuration file of a server says. */
+export function configuredOf(profile: Profile, id: number): Quorum {
+  const voters = profile.joinerLists[profile.joiners.indexOf(id)]
+  return voters === undefined ? profile.quorum : quorumOf({ voters, groups: [], weights: [] })
 }

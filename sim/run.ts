@@ -1,10 +1,12 @@
 // One run of the simulator: a whole ensemble from one seed, first under faults, then healed, when it must recover
 // within a bounded time. Every property is checked after every step.
+import { formatZxid, makeZxid } from '../src/base/zxid.ts'
+import type { Voting } from '../src/zab/types.ts'
 import { Checker } from './checker.ts'
 import { Nemesis } from './nemesis.ts'
 import { Network } from './network.ts'
 import { createPrng, type Prng } from './prng.ts'
-import { drawProfile, type Profile } from './profile.ts'
+import { configuredOf, drawProfile, type Profile } from './profile.ts'
 import { Schedule } from './schedule.ts'
 import { Server } from './server.ts'
 import { check } from './violation.ts'
@@ -73,17 +75,35 @@ class World {
     }
     const onCrash = (server: Server) => this.nemesis.crashed(server)
     const onChange = (server: Server) => this.nemesis.changed(server)
-    const common = { profile, schedule, prng, network, checker, onStep, onCrash, onChange, trace }
-    this.servers = [...profile.voters, ...profile.observers].map((id) => new Server({ ...common, id }))
-    this.nemesis = new Nemesis({ servers: this.servers, network, schedule, prng, profile, trace })
-    for (const server of this.servers) {
-      network.add(server)
-      schedule.after(prng.chance(0.8) ? prng.between(0, 20) : prng.between(0, 1000), () => {
-        if (!server.running) server.boot()
-      })
-    }
+    const onSettled = (voting: Voting) => this.nemesis.settled(voting)
+    const common = { profile, schedule, prng, network, checker, onStep, onCrash, onChange, onSettled, trace }
+    this.servers = [...profile.voters, ...profile.observers, ...profile.joiners].map(
+      (id) => new Server({ ...common, id, configured: configuredOf(profile, id) }),
+    )
+    this.nemesis = new Nemesis({ servers: this.servers, network, checker, schedule, prng, profile, trace })
+    for (const server of this.servers) this.#begin(server)
     this.#propose()
     this.#checkpoint()
+  }
+
+  /** What a server has before the run, and when it is started first. */
+  #begin(server: Server): void {
+    const { schedule, prng, profile, network } = this
+    const { disk, id } = server
+    const { firstEpoch, aloneBefore } = profile
+    network.add(server)
+    disk.epochs = { accepted: firstEpoch, current: 0 }
+    if (aloneBefore > 0 && id === 1) {
+      disk.entries = Array.from({ length: aloneBefore }, (_, i) => {
+        const last = makeZxid(1, i + 1)
+        return { prev: i === 0 ? 0 : last - 1, first: last, last, bytes: new Uint8Array(1) }
+      })
+      disk.epochs = { accepted: 1, current: 1 }
+      disk.alone = true
+      this.checker.begin(disk.entries)
+    }
+    const delay = prng.chance(0.8) ? prng.between(0, 20) : prng.between(0, 1000)
+    schedule.after(profile.joiners.includes(id) ? delay * 3 : delay, () => this.nemesis.boot(server))
   }
 
   runFaulty(steps: number): void {
@@ -106,8 +126,9 @@ class World {
       }
     }
     const leads = () => this.servers.find((server) => server.leads)
+    const all = this.servers.filter((server) => !server.retired)
     wait('nobody leads', () => leads() !== undefined)
-    wait('not everybody serves', () => leads() !== undefined && this.servers.every((one) => one.serves))
+    wait('not everybody serves', () => leads() !== undefined && all.every((one) => one.serves))
     const before = this.checker.sequence.length
     const proposeLast = () => {
       // It may be lost, if just now the epoch's counter is used up.
@@ -117,8 +138,9 @@ class World {
     proposeLast()
     wait('not everybody has delivered the same', () => {
       const { length } = this.checker.sequence
-      return length > before && this.servers.every((one) => one.serves && one.count === length)
+      return length > before && all.every((one) => one.serves && one.count === length)
     })
+    wait('the leader is none by the voting that was agreed upon', () => this.#isRightful(leads()))
     this.recoveryMs = this.schedule.now - from
   }
 
@@ -136,6 +158,15 @@ class World {
     }
   }
 
+  /** The leader is a voter, everybody agrees who is, and it will stay so. */
+  #isRightful(leader: Server | undefined): boolean {
+    const { voting, quorum } = this.checker
+    if (leader === undefined || !quorum.mayLead(leader.id)) return false
+    const zxid = voting?.zxid ?? 0
+    const agree = ({ core, retired }: Server) => retired || core?.inForce.zxid === zxid
+    return this.servers.every(agree) && (zxid === 0 || leader.core?.inForce.settled === true)
+  }
+
   /** What it takes to send a whole history through a small window over a slow network to a slow disk. */
   #backlogMs(): number {
     const { settings, delayMs, syncMs } = this.profile
@@ -146,10 +177,13 @@ class World {
 
   #states(): string {
     return this.servers
-      .map(({ id, core, count, paused }) => {
+      .map(({ id, core, count, paused, disk, retired }) => {
         const role = core?.role
         const phase = role === undefined || role.type === 'looking' ? '' : ` ${role.phase}`
-        return `${id}: ${role?.type ?? 'down'}${phase}${paused ? ' paused' : ''} ${count}`
+        const end = `${disk.epochs.current}/${formatZxid(disk.end)}${disk.diverged ? ' diverged' : ''}`
+        const voters = core?.quorum.votings.map((one) => one.voters.join('+')).join('&')
+        const state = retired ? 'retired' : `${role?.type ?? 'down'}${phase}${paused ? ' paused' : ''}`
+        return `${id}: ${state} ${count} ${end} by ${voters}`
       })
       .join(', ')
   }

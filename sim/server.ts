@@ -1,7 +1,17 @@
 // A simulated server: the real core, a disk, and a state machine that is nothing but the list of what was delivered. It
 // performs effects as the node does, and dies between any two of them if it is told to.
-import { type Core, createCore, step } from '../src/zab/core.ts'
+import {
+  type Core,
+  canReconfigure,
+  createCore,
+  mayPropose,
+  step,
+  unwrittenVoting,
+  votingAt,
+} from '../src/zab/core.ts'
 import type { Effect, Event } from '../src/zab/events.ts'
+import type { Quorum } from '../src/zab/quorum.ts'
+import type { Voting, VotingAt } from '../src/zab/types.ts'
 import type { Checker, Subject } from './checker.ts'
 import { type Checkpoint, Disk } from './disk.ts'
 import type { Endpoint, Network, Parcel } from './network.ts'
@@ -13,6 +23,8 @@ import { check } from './violation.ts'
 
 export type ServerParts = {
   readonly id: number
+  /** Of its configuration file. */
+  readonly configured: Quorum
   readonly profile: Profile
   readonly schedule: Schedule
   readonly prng: Prng
@@ -24,6 +36,8 @@ export type ServerParts = {
   readonly onChange: (server: Server) => void
   /** The process has died between two effects. */
   readonly onCrash: (server: Server) => void
+  /** It leads, and a voting is settled: servers that it does not name may go for good. */
+  readonly onSettled: (voting: Voting) => void
   readonly trace: ((line: string) => void) | undefined
 }
 
@@ -37,6 +51,8 @@ export class Server implements Endpoint, Subject {
   /** Faults are injected into its steps. */
   fragile = true
   paused = false
+  /** Stopped for good. */
+  retired = false
   /** Local time runs at this rate, and was set forward by `clockOffset`. */
   clockRate = 1
   clockOffset = 0
@@ -48,6 +64,7 @@ export class Server implements Endpoint, Subject {
   readonly #confirms = new Map<number, number>()
   #confirmId = 0
   #proposals = 0
+  #settles: Voting | undefined
 
   constructor(parts: ServerParts) {
     this.#parts = parts
@@ -57,6 +74,7 @@ export class Server implements Endpoint, Subject {
       appended: (entry) => checker.appended(id, entry),
       shrunk: () => checker.shrunk(),
       epochsSaved: (before, after) => checker.epochsSaved(id, before, after),
+      lost: () => checker.lost(id),
     })
     checker.add(this)
   }
@@ -68,7 +86,7 @@ export class Server implements Endpoint, Subject {
   /** Established, and willing. */
   get leads(): boolean {
     const role = this.core?.role
-    return role?.type === 'leading' && role.phase === 'broadcast' && role.resigning === undefined
+    return role?.type === 'leading' && this.core !== undefined && mayPropose(this.core)
   }
 
   /** Serves clients: leads or follows in broadcast. */
@@ -77,21 +95,29 @@ export class Server implements Endpoint, Subject {
     return role !== undefined && role.type !== 'looking' && role.phase === 'broadcast'
   }
 
+  get configured(): Quorum {
+    return this.#parts.configured
+  }
+
   // ---------------------------------------------------------------- life
 
   boot(): void {
-    const { profile, schedule } = this.#parts
-    const { epochs, checkpoint, trimmedTo, entries } = this.disk
+    if (this.retired || this.running) return
+    const { profile, schedule, configured } = this.#parts
+    const { epochs, checkpoint, trimmedTo, entries, votings, diverged, alone } = this.disk
     this.#life++
     this.applied = checkpoint.zxid
     this.count = checkpoint.count
     this.core = createCore({
       id: this.id,
-      quorum: profile.quorum,
+      quorum: configured,
       epochs,
       trimmedTo,
       lasts: entries.map(({ last }) => last),
+      votings,
       applied: checkpoint.zxid,
+      needsSnapshot: diverged,
+      alone,
       settings: profile.settings,
       firstSession: this.#life * 1e6,
     })
@@ -107,6 +133,7 @@ export class Server implements Endpoint, Subject {
     this.#trace('dies')
     this.core = undefined
     this.#awaited = undefined
+    this.#settles = undefined
     this.#confirms.clear()
     this.#inbox = []
     this.paused = false
@@ -153,15 +180,27 @@ export class Server implements Endpoint, Subject {
   received(from: number, parcel: Parcel): void {
     this.#enter(() => {
       if (parcel.type === 'core') this.#handle({ type: 'message', from, message: parcel.message })
-      else this.#takeSnapshot(from, parcel.session, parcel.checkpoint)
+      else this.#takeSnapshot(from, parcel.session, parcel.checkpoint, parcel.voting)
     }, this.#life)
   }
 
-  propose(count: number): void {
+  propose(count: number, voting?: Voting): void {
     const bytes = new Uint8Array(this.#parts.prng.int(1, 60))
-    this.#proposals++
+    const origin = ++this.#proposals
     this.#enter(() => {
-      if (this.leads) this.#handle({ type: 'propose', count, bytes, origin: this.#proposals })
+      if (!this.leads) return
+      this.#handle({ type: 'propose', count, bytes, origin, ...(voting === undefined ? {} : { voting }) })
+    }, this.#life)
+  }
+
+  /** Proposes another voting if that is possible now, and may be. */
+  reconfigure(voting: Voting, mayBe: () => boolean): void {
+    this.#enter(() => {
+      const { core } = this
+      if (core === undefined || canReconfigure(core, voting) !== undefined || !mayBe()) return
+      const unwritten = unwrittenVoting(core)
+      if (unwritten !== undefined) this.propose(1, unwritten)
+      this.propose(1, voting)
     }, this.#life)
   }
 
@@ -211,6 +250,9 @@ export class Server implements Endpoint, Subject {
     if (role.type === 'leading' && role.phase === 'broadcast') checker.commits(role.committed)
     if (dies) this.#parts.onCrash(this)
     onStep()
+    const settles = this.#settles
+    this.#settles = undefined
+    if (settles !== undefined) this.propose(1, settles)
   }
 
   #perform(effect: Effect): void {
@@ -246,6 +288,7 @@ export class Server implements Endpoint, Subject {
         this.#abortSnapshot()
         break
       case 'roleChanged':
+        if (effect.phase === 'broadcast') this.disk.alone = false
         if (effect.role === 'leading' && effect.phase === 'broadcast') checker.established(this, effect.epoch)
         this.#parts.onChange(this)
         break
@@ -255,8 +298,17 @@ export class Server implements Endpoint, Subject {
       case 'confirmed':
         checker.confirmed(this.id, effect.zxid, this.#confirms.get(effect.id) ?? 0)
         break
-      case 'resigned':
+      case 'settle':
+        this.#settles = effect.voting
+        break
+      case 'votingChanged':
+        if (effect.settled && this.core?.role.type === 'leading') this.#parts.onSettled(effect.voting)
+        break
       case 'diverged':
+        this.disk.diverged = true
+        break
+      case 'resigned':
+      case 'blankVoters':
         break
     }
   }
@@ -298,13 +350,14 @@ export class Server implements Endpoint, Subject {
     if (this.disk.checkpoint.zxid < atLeast) this.disk.checkpoint = { zxid: this.applied, count: this.count }
     const { checkpoint } = this.disk
     check(checkpoint.zxid >= atLeast, () => `server ${this.id} has no snapshot at ${atLeast} or above`)
-    network.send(this.id, to, { type: 'snapshot', session, checkpoint }, prng.between(0, 100))
+    const voting = votingAt(this.core as Core, checkpoint.zxid)
+    network.send(this.id, to, { type: 'snapshot', session, checkpoint, voting }, prng.between(0, 100))
   }
 
-  #takeSnapshot(from: number, session: number, checkpoint: Checkpoint): void {
+  #takeSnapshot(from: number, session: number, checkpoint: Checkpoint, voting: VotingAt | undefined): void {
     if (this.#awaited?.from !== from || this.#awaited.session !== session) return
     this.#awaited = undefined
-    this.disk.install(checkpoint)
+    this.disk.install(checkpoint, voting)
     this.applied = checkpoint.zxid
     this.count = checkpoint.count
   }

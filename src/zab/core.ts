@@ -22,7 +22,17 @@ import { createHistory, endOf, trim, votingUpTo } from './history.ts'
 import type { LearnerMessage, Message, Status } from './messages.ts'
 import { removeLearner } from './progress.ts'
 import type { Quorum } from './quorum.ts'
-import { atRest, type Core, createLooking, forget, type Leading, leave, peerOf, send } from './state.ts'
+import {
+  atRest,
+  type Core,
+  createLooking,
+  forget,
+  hearOfVoting,
+  type Leading,
+  leave,
+  peerOf,
+  send,
+} from './state.ts'
 import { announce, silent } from './status.ts'
 import {
   onAckNewLeader,
@@ -92,6 +102,7 @@ export function createCore(options: CoreOptions): Core {
     configured: quorum,
     quorum: now.quorum,
     inForce: now,
+    toldVoting: 0,
     settings,
     now: 0,
     started: false,
@@ -267,6 +278,7 @@ function onMessage(core: Core, from: number, message: Message): void {
   const { role } = core
   switch (message.type) {
     case 'status':
+      hearOfVoting(core, message.committedVoting)
       peer.status = message
       peer.quorum = message.candidate ? quorumOfPeer(core, message) : undefined
       if (message.leader !== core.id || message.state !== 'following') peer.early = undefined

@@ -29,6 +29,8 @@ export type Status = {
   readonly votings: readonly Voting[]
   /** Whether these come from its history and not from its configuration. */
   readonly reconfigured: boolean
+  /** Looking: zxid of the newest voting that it knows to be committed; 0 if none. */
+  readonly committedVoting: number
 }
 
 /** Learner to leader. Discovery begins: the learner's promise so far. */

@@ -92,6 +92,8 @@ export type Core = {
   readonly configured: Quorum
   /** In force. */
   quorum: Quorum
+  /** Others said that the voting of this zxid is committed. */
+  toldVoting: number
   /** What `quorum` comes from. */
   inForce: InForce
   readonly settings: Settings
@@ -176,6 +178,7 @@ export function appendEntry(core: Core, entry: Entry, origin: unknown): void {
 
 /** Cuts the history, on disk and here; a voting that is cut away was never in force. */
 export function truncate(core: Core, zxid: number): void {
+  assert(zxid >= core.toldVoting, `a cut to ${zxid} takes away a committed voting`)
   cut(core.history, zxid)
   core.truncating = true
   emit(core, { type: 'truncate', zxid })
@@ -189,9 +192,16 @@ export function replaceHistory(core: Core, zxid: number, voting: VotingAt | unde
   updateVoting(core)
 }
 
+/** Another server knows that a voting is committed. If it is the newest here it is so here, too: a zxid names one entry. */
+export function hearOfVoting(core: Core, zxid: number): void {
+  if (zxid !== core.inForce.zxid || core.inForce.committed) return
+  core.toldVoting = zxid
+  updateVoting(core)
+}
+
 /** To be called after every change of the history or of what is committed. */
 function updateVoting(core: Core): void {
-  const now = inForce(core.configured, core.history.votings, core.committed)
+  const now = inForce(core.configured, core.history.votings, Math.max(core.committed, core.toldVoting))
   const { zxid, voting, committed, settled } = now
   const before = core.inForce
   if (before.zxid === zxid && before.committed === committed && before.settled === settled) return

@@ -17,6 +17,7 @@ export const silent: Status = {
   blanks: 'none',
   votings: [],
   reconfigured: false,
+  committedVoting: 0,
 }
 
 /**
@@ -37,19 +38,25 @@ export function isCandidate(core: Core): boolean {
 
 export function statusOf(core: Core): Status {
   const { role } = core
-  const own: Status = { ...silent, state: role.type, blank: role.type === 'looking' && isBlank(core) }
   switch (role.type) {
-    case 'looking':
-      if (!isCandidate(core)) return { ...own, leader: role.vote }
-      return asCandidate(core, { ...own, leader: role.vote }, core.epochs.current, endOf(core.history))
+    case 'looking': {
+      const blank = isBlank(core)
+      const own: Status = { ...silent, leader: role.vote, blank, committedVoting: knownVoting(core) }
+      return isCandidate(core) ? asCandidate(core, own, core.epochs.current, endOf(core.history)) : own
+    }
     case 'following':
-      return { ...own, leader: role.leader }
+      return { ...silent, state: 'following', leader: role.leader }
     case 'leading': {
-      if (role.phase === 'broadcast') return { ...own, leader: core.id, epoch: role.epoch }
-      const { current, last } = role.credential
-      return asCandidate(core, { ...own, leader: core.id }, current, last)
+      const own: Status = { ...silent, state: 'leading', leader: core.id }
+      if (role.phase === 'broadcast') return { ...own, epoch: role.epoch }
+      return asCandidate(core, own, role.credential.current, role.credential.last)
     }
   }
+}
+
+/** zxid of the newest voting that is committed for certain: another could not come before that. */
+function knownVoting({ inForce, history }: Core): number {
+  return inForce.committed ? inForce.zxid : (history.votings.at(-2)?.zxid ?? 0)
 }
 
 function asCandidate(core: Core, status: Status, current: number, last: number): Status {
@@ -77,6 +84,7 @@ function isSame(a: Status, b: Status): boolean {
     a.blank === b.blank &&
     a.blanks === b.blanks &&
     a.votings === b.votings &&
-    a.reconfigured === b.reconfigured
+    a.reconfigured === b.reconfigured &&
+    a.committedVoting === b.committedVoting
   )
 }

@@ -8,10 +8,10 @@
 // it is one. And nobody votes for who is behind itself, so a server that missed a reconfiguration is not elected by those
 // who know of it.
 //
-// A server that restarts does not know whether its newest voting was committed and waits for the old voters, too. They
-// may be gone by then. So the leader, once a voting is committed, writes it a second time: after that entry the one before
-// the newest is the same, and the old voters play no part in any log that can win. The voting is settled, like raft's
-// C_new. In the same way the static configuration is written down before it is first replaced: servers that join may have
+// A server that restarts does not know whether its newest voting was committed and waits for the old voters, too. Those
+// tell it, if they know. But they may be gone by then. So the leader, once a voting is committed, writes it a second time:
+// after that entry the one before the newest is the same, and the old voters play no part in any log that can win. The
+// voting is settled, like raft's C_new. In the same way the static configuration is written down before it is first replaced: servers that join may have
 // been started with another one.
 //
 // Blank voters. A voter that lost its disk has forgotten what it acknowledged and promised. `current` is saved when a

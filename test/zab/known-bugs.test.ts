@@ -124,6 +124,7 @@ describe('1291: the accepted epoch', () => {
       blanks: 'none',
       votings: [],
       reconfigured: false,
+      committedVoting: 0,
     } as const
     cluster.event(1, { type: 'message', from: 3, message: status })
     const session = cluster.core(1).sessions
