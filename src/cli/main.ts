@@ -172,7 +172,7 @@ function addStartOptions(start: Command, settings: FlagSetting[]): void {
     )
     .option(
       '--join',
-      'this server is new to a running ensemble: it votes only after a reconfig has let it in',
+      'this server is new to a running ensemble: it votes only after a reconfig has let it in (default: off)',
     )
   for (const [flag, key, help] of settingFlags) {
     add(flag, help, (value, name) => settings.push({ flag: name, key, value }))
@@ -191,8 +191,11 @@ function addStartOptions(start: Command, settings: FlagSetting[]): void {
   })
   start
     .option('--no-admin', 'no HTTP commands')
-    .option('--read-only-mode', 'serve reads while there is no quorum, to clients that ask for it')
-    .option('--reconfig', 'let clients with the permission change the members')
+    .option(
+      '--read-only-mode',
+      'serve reads while there is no quorum, to clients that ask for it (default: off)',
+    )
+    .option('--reconfig', 'let clients with the permission change the members (default: off)')
     .addOption(
       new Option('--log-level <level>', 'least level that is logged')
         .choices(['trace', 'debug', 'info', 'warn', 'error'])
