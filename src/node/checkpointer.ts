@@ -45,6 +45,9 @@ export class Checkpointer {
   #notBefore = 0
   #previous: number
   #standalone = false
+  #paused = false
+  /** Who needs the log as far back as it goes now. */
+  #holds = 0
 
   constructor(options: CheckpointerOptions) {
     this.#options = options
@@ -62,7 +65,10 @@ export class Checkpointer {
     return half + Math.floor(this.#options.random() * half)
   }
 
-  /** `count` more transactions, `bytes` of log, are applied: begins a checkpoint if it is time. */
+  /**
+   * `count` more transactions, `bytes` of log, are applied: begins a checkpoint if it is time. Only where an entry ends:
+   * a checkpoint inside of one could not be told from a hole in the log.
+   */
   applied(count: number, bytes = 0): void {
     this.#since += count
     this.#logBytes += bytes
@@ -70,7 +76,51 @@ export class Checkpointer {
       this.#since >= this.#threshold ||
       this.#logBytes >= logBytesMax ||
       this.#options.tree.dirtyBytes >= dirtyBytesMax
-    if (!due || this.#running !== undefined || this.#options.clock.now() < this.#notBefore) return
+    if (!due || this.#running !== undefined || this.#paused || this.#options.clock.now() < this.#notBefore) return
+    this.#begin()
+  }
+
+  /**
+   * Sees to a checkpoint of at least `zxid`, which must be applied; resolves with whether there is one. To be called
+   * where an entry ends. Never rejects.
+   */
+  async ensure(zxid: number): Promise<boolean> {
+    await this.#running
+    if (this.zxid < zxid && !this.#paused) {
+      if (this.#running === undefined) this.#begin()
+      await this.#running
+    }
+    return this.zxid >= zxid
+  }
+
+  /** Makes no checkpoints until `resume`; resolves when none is under way. */
+  async pause(): Promise<void> {
+    this.#paused = true
+    await this.#running
+  }
+
+  resume(): void {
+    this.#paused = false
+  }
+
+  /** The log is not trimmed until as many calls of `release`. */
+  hold(): void {
+    this.#holds++
+  }
+
+  release(): void {
+    this.#holds--
+  }
+
+  /** The store has a new checkpoint that was not made here. */
+  replaced(): void {
+    this.#since = 0
+    this.#logBytes = 0
+    this.#previous = this.zxid
+    this.#standalone = false
+  }
+
+  #begin(): void {
     this.#running = this.#make().finally(() => {
       this.#running = undefined
     })
@@ -129,6 +179,7 @@ export class Checkpointer {
 
   /** The log keeps what came after the checkpoint before this one, so that servers that lag can follow from it. */
   async #trim(): Promise<void> {
+    if (this.#holds > 0) return
     const upTo = this.#previous
     this.#previous = this.zxid
     if (upTo === 0) return

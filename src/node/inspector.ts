@@ -4,7 +4,7 @@ import type { Config } from '../config/types.ts'
 import type { Connection } from '../server/connection.ts'
 import type { BoundAddress, Listener } from '../server/listener.ts'
 import type { Clock } from './clock.ts'
-import type { ConnectionInfo, Inspection, Inspector, WatchSummary } from './inspect.ts'
+import type { ConnectionInfo, Inspection, Inspector, LeadingInfo, WatchSummary } from './inspect.ts'
 import type { Node } from './node.ts'
 
 /** ZooKeeper's trace mask at start. */
@@ -23,7 +23,8 @@ export type InspectorParts = {
 /** The `Inspector` of a running server. */
 export function createInspector(parts: InspectorParts): Inspector {
   const { node, config, clock, listener, diskBytes } = parts
-  const { tree, watches, expiry } = node
+  const { tree, watches } = node
+  const { expiry } = node.sessions
   let traceMask = initialTraceMask
   const portOf = (secure: boolean) => parts.bound().find((address) => address.secure === secure)?.port ?? -1
   const wallOf = (monotonic: number) => Math.round(clock.wall() + monotonic - clock.now())
@@ -33,17 +34,17 @@ export function createInspector(parts: InspectorParts): Inspector {
       version: version(),
       builtAt: builtAt(),
       serving: node.serving,
-      state: node.serving ? 'standalone' : 'looking',
-      readOnly: false,
-      peerState: node.serving ? 'leading - broadcast' : 'looking',
+      state: node.state,
+      readOnly: node.state === 'read-only',
+      peerState: peerState(),
       serverId: config.id,
-      leaderId: node.serving ? config.id : undefined,
+      leaderId: leaderId(),
       clientPort: portOf(false),
       secureClientPort: portOf(true),
-      quorumSize: undefined,
-      leading: undefined,
+      quorumSize: config.standalone ? undefined : (node.core?.quorum.voters.length ?? 0),
+      leading: leading(),
       lastZxid: tree.zxid,
-      epoch: node.core.epochs.current,
+      epoch: node.core?.epochs.current ?? 0,
       // ZooKeeper counts the root twice, under '' and '/'.
       znodes: tree.store.count + 1,
       watches: watches.count,
@@ -54,7 +55,10 @@ export function createInspector(parts: InspectorParts): Inspector {
       connections: listener.connections.size,
       outstanding: node.outstanding,
       uptimeMs: clock.now() - node.startedAt,
-      digests: node.digests,
+      digests: node.replica.digests.map(({ zxid, high, low }) => ({
+        zxid,
+        digest: ((BigInt(high) << 32n) | BigInt(low)).toString(),
+      })),
     }),
     connections: () => [...listener.connections].map((connection) => connectionInfo(connection)),
     watchSummary: (): WatchSummary => watches.summary(),
@@ -88,7 +92,7 @@ export function createInspector(parts: InspectorParts): Inspector {
       }
       return result
     },
-    membership: () => '',
+    membership: () => node.membership,
     dataDirBytes: () => diskBytes().data,
     logDirBytes: () => diskBytes().log,
     traceMask: () => traceMask,
@@ -99,6 +103,36 @@ export function createInspector(parts: InspectorParts): Inspector {
     resetConnectionStats: () => {
       for (const connection of listener.connections) connection.stats.reset()
     },
+  }
+
+  function leaderId(): number | undefined {
+    const role = node.core?.role
+    if (role === undefined || role.type === 'looking') return undefined
+    return role.type === 'leading' ? config.id : role.leader
+  }
+
+  /** As `zk_peer_state` prints it. */
+  function peerState(): string {
+    const role = node.core?.role
+    if (role === undefined || role.type === 'looking') return 'looking'
+    const observes = node.core?.quorum.voters.includes(config.id) === false
+    const doing = role.type === 'leading' ? 'leading' : observes ? 'observing' : 'following'
+    return `${doing} - ${role.phase}`
+  }
+
+  function leading(): LeadingInfo | undefined {
+    const role = node.core?.role
+    if (config.standalone || role?.type !== 'leading') return undefined
+    const synced = role.learners.filter((learner) => learner.active)
+    const voters = synced.filter(({ id }) => node.core?.quorum.voters.includes(id) === true).length
+    return {
+      learners: role.learners.length,
+      syncedFollowers: voters,
+      syncedNonVotingFollowers: 0,
+      syncedObservers: synced.length - voters,
+      pendingSyncs: node.pendingSyncs,
+      uptimeMs: clock.now() - role.since,
+    }
   }
 
   function connectionInfo(connection: Connection): ConnectionInfo {

@@ -1,82 +1,127 @@
-// The loop that wires a server: requests come in from connections, become proposals of the consensus core, go to the
-// log, come back as commits, are applied to the tree, and leave as replies and watch events. One write path for
-// everybody (DESIGN section 3): sessions, the reaper and settings propose like clients do. It decides nothing of its
-// own: consensus is zab/'s, the rules of operations are tree/'s.
+// The loop that wires a server: requests come in from connections and from other servers, become proposals of the
+// consensus core, go to the log, come back as commits, are applied to the tree, and leave as replies and watch events.
+// One write path for everybody (DESIGN section 3): a standalone server is an ensemble of one, and sessions, the reaper and
+// settings propose like clients do. It decides nothing of its own: consensus is zab/'s, operations are tree/'s, and what
+// it keeps of requests, sessions, snapshots and the log is in the files beside it.
 import { randomBytes } from 'node:crypto'
 import { answer, argumentBytes, fourLetterWord, type Word } from '../admin/words.ts'
-import { assert } from '../base/assert.ts'
+import { assert, assertNever } from '../base/assert.ts'
+import { Code } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
-import { Op, Perm } from '../base/opcodes.ts'
+import { Op } from '../base/opcodes.ts'
 import { formatZxid } from '../base/zxid.ts'
 import type { Config } from '../config/types.ts'
 import { Writer } from '../jute/writer.ts'
+import type {
+  Claimed,
+  Claim as ClaimMessage,
+  DigestReport,
+  Divergence,
+  Forward,
+  Moved,
+  PeerMessage,
+  Synced,
+  SyncRequest,
+  Touches,
+} from '../peers/messages.ts'
+import { PeerFault, type PeerHandler, type Peers } from '../peers/types.ts'
 import { Authenticator } from '../server/auth.ts'
 import type { Backend, ConnectionLimits } from '../server/backend.ts'
-import { type Connection, formatSession, writeEvent } from '../server/connection.ts'
-import { ExpiryQueue } from '../server/expiry.ts'
+import { type Connection, formatSession } from '../server/connection.ts'
 import { ServerStats } from '../server/stats.ts'
 import { Watches } from '../server/watches.ts'
-import { type CheckpointStore, type LogStore, StorageError } from '../storage/types.ts'
-import { type Acl, type Id, permits } from '../tree/acl.ts'
-import { Applier } from '../tree/apply.ts'
+import { type Storage, StorageError } from '../storage/types.ts'
+import type { Id } from '../tree/acl.ts'
 import { Batch, BatchOption } from '../tree/batch.ts'
-import type { Tree } from '../tree/tree.ts'
-import { type Core, createCore, type Effect, type Event, step, zxidAfter } from '../zab/core.ts'
-import type { Quorum } from '../zab/quorum.ts'
-import { defaultSettings, type Entry } from '../zab/types.ts'
+import { Tree } from '../tree/tree.ts'
+import {
+  type Core,
+  canReconfigure,
+  createCore,
+  type Effect,
+  type Event,
+  mayPropose,
+  step,
+  unwrittenVoting,
+  votingAt,
+  zxidAfter,
+} from '../zab/core.ts'
+import type { Message } from '../zab/messages.ts'
+import { defaultSettings, type Entry, type Epochs, type Voting, type VotingAt } from '../zab/types.ts'
 import { Checkpointer } from './checkpointer.ts'
 import type { Clock, Timer } from './clock.ts'
-import type { Inspector } from './inspect.ts'
+import { DigestVote, type Verdict } from './digest-vote.ts'
+import type { Inspector, ServerState } from './inspect.ts'
+import { Journal } from './journal.ts'
+import { loadTree } from './load.ts'
+import { type JudgedReconfig, Members, refused, wasAlone } from './members.ts'
+import type { Membership } from './membership.ts'
+
 import { Reaper } from './reaper.ts'
-import { firstSessionId, highestOf, sessionPassword } from './sessions.ts'
+import { type Digest, Replica } from './replica.ts'
+import { type Proposed, type Relation, Requests } from './requests.ts'
+import { SessionTracker } from './session-tracker.ts'
+import { sessionPassword } from './sessions.ts'
+import { SnapshotReceiver, SnapshotSender } from './snapshots.ts'
+import { Syncs } from './syncs.ts'
 
 /** Bytes of proposals that may wait for their commit before connections are not read any more. */
 const outstandingBytesMax = 64 << 20
 /** Between two attempts to get the disk to take writes again. */
 const reopenMs = 1000
-/** Digests are kept at each zxid that is a multiple of this, as in ZooKeeper. */
-const digestEvery = 128
-const digestsKept = 128
+/** Entries on their way at a time: more of them, and smaller, cost more than they gain. */
+const inFlightMax = 4
 /** Rules version of this release (DESIGN 2.8). */
 const rulesVersion = 1
+/** How often in a tick the consensus core looks at the clock. */
+const coreTicks = 8
 
 const noIds: readonly Id[] = []
 const noBytes = Buffer.alloc(0)
 
-/** An entry on its way to its commit, with who waits for its transactions. */
-type InFlight = {
-  readonly entry: Entry
-  readonly batch: Batch
-  readonly origins: readonly (Connection | undefined)[]
-  readonly arrivals: readonly number[]
+/** A client's session that this learner has asked its leader for. */
+type Claim = {
+  readonly connection: Connection
+  readonly client: number
+  /** The session is open, and this must be applied before its client is served. */
+  zxid: number | undefined
 }
 
-type PendingSync = {
-  readonly zxid: number
-  readonly cxid: number
-  readonly path: string | null
-  readonly origin: Connection
-  readonly arrived: number
+/** A learner's sync that the leader confirms. */
+type RemoteSync = {
+  readonly server: number
+  readonly session: number
+  readonly id: number
+  readonly atLeast: number
 }
+
+/** A round of confirmation: who asked. */
+type FromLearner = Forward | SyncRequest | ClaimMessage | Touches | DigestReport
+
+type Round = { readonly local: number | undefined; readonly remote: readonly RemoteSync[] }
 
 export type NodeParts = {
   readonly config: Config
   readonly logger: Logger
   readonly clock: Clock
   readonly tree: Tree
-  readonly log: LogStore
-  readonly checkpoints: CheckpointStore
-  readonly quorum: Quorum
+  readonly storage: Storage
+  /** The connections to the other servers; undefined for a standalone server. */
+  readonly peers: ((handler: PeerHandler) => Peers) | undefined
   /** Draws a number in [0, 1). */
   readonly random: () => number
   /** For 32 bytes of secret and 16 of ensemble id, once in the life of an ensemble. */
   readonly randomBytes?: (size: number) => Buffer
+  /** The server serves clients, for the first time or again. */
+  readonly onServing?: () => void
+  /** The ensemble has another configuration, as in /zookeeper/config. */
+  readonly onConfig?: (membership: Membership) => void
   /** A broken invariant or a failure that can not be handled: the process must end. */
   readonly onFatal: (error: Error) => void
 }
 
 /** See file header. */
-export class Node implements Backend {
+export class Node implements Backend, PeerHandler {
   readonly config: Config
   readonly logger: Logger
   readonly stats = new ServerStats()
@@ -84,62 +129,69 @@ export class Node implements Backend {
   readonly watches = new Watches<Connection>()
   readonly authenticator: Authenticator
   readonly limits: ConnectionLimits
-  readonly expiry: ExpiryQueue
+  readonly sessions: SessionTracker
   readonly checkpointer: Checkpointer
-  /** Connection of each session that is connected here. */
-  readonly attached = new Map<number, Connection>()
+  readonly replica: Replica
   readonly startedAt: number
-  /** Tree digests at every 128th zxid, newest last. */
-  readonly digests: { zxid: number; digest: string }[] = []
   /** For the four-letter words. */
   inspector: Inspector | undefined
 
   readonly #clock: Clock
   readonly #parts: NodeParts
-  readonly #applier: Applier
-  #core: Core
-  #batch: Batch
-  #origins: (Connection | undefined)[] = []
-  #arrivals: number[] = []
-  readonly #inFlight: InFlight[] = []
-  #outstanding = 0
-  #outstandingBytes = 0
-  #syncs: PendingSync[] = []
+  readonly #peers: Peers
+  readonly #journal: Journal
+  readonly #requests: Requests
+  readonly #syncs = new Syncs()
+  readonly #sender: SnapshotSender
+  readonly #receiver: SnapshotReceiver
+  readonly #reaper: Reaper
+  readonly #members: Members
+  #core: Core | undefined
+  /** Following: how transactions of this server's clients are marked. */
+  #relation: Relation | undefined
+  #digestVote: DigestVote | undefined
+  #verdict: Verdict | undefined
+  readonly #claims = new Map<number, Claim>()
+  #claimId = 0
+  /** What learners asked for before this leader could serve. */
+  #deferred: [from: number, message: FromLearner][] = []
+  #remoteSyncs: RemoteSync[] = []
+  readonly #rounds = new Map<number, Round>()
+  #roundId = 0
   #turnPlanned = false
-  #appending: Promise<void> | undefined
   #flushes: Connection[] = []
   #stalledConnections = new Set<Connection>()
-  readonly #closing = new Set<number>()
-  readonly #syncReply = new Writer(64)
-  readonly #eventFrame = new Writer(512)
-  #eventIndex = -1
-  #changeAcl: readonly Acl[] = []
-  #changeIndex = 0
+  /** The role's phase is broadcast: clients are served as soon as `#serveFrom` is applied. */
+  #active = false
+  #serveFrom = 0
   #serving = false
   #writable = false
   #stopping = false
-  /** Why the epoch can take no more proposals. */
-  #exhausted: string | undefined
+  #lookingSince: number
+  #notServingSince: number
   /** Settles when the log takes writes again, or the server stops. */
   #recovering: Promise<void> | undefined
   #retry: Timer | undefined
   #retryNow: () => void = () => undefined
+  #diskFailing = false
+  #lastReopen = Number.NEGATIVE_INFINITY
   #fatal = false
-  #nextSession = 0
-  #tick: Timer | undefined
-  readonly #reaper: Reaper
+  #expiryTick: Timer | undefined
+  #coreTick: Timer | undefined
   /** Of `start`, until it has settled. */
   #starting: { resolve: () => void; reject: (error: Error) => void } | undefined
-  readonly #deliver = (watcher: Connection, type: number, path: string) => this.#notify(watcher, type, path)
+  #resigned: () => void = () => undefined
 
   constructor(parts: NodeParts) {
-    const { config, logger, clock, tree } = parts
+    const { config, logger, clock, tree, storage } = parts
     this.#parts = parts
     this.config = config
     this.logger = logger
     this.tree = tree
     this.#clock = clock
     this.startedAt = clock.now()
+    this.#lookingSince = this.startedAt
+    this.#notServingSince = this.startedAt
     this.authenticator = new Authenticator({
       superDigest: config.superDigest,
       digestEnabled: config.digestAuthEnabled,
@@ -154,20 +206,43 @@ export class Node implements Backend {
       skipAcl: config.skipAcl,
       writeRules: { schemes: this.authenticator.schemes, reconfigEnabled: config.reconfigEnabled },
     }
-    this.expiry = new ExpiryQueue(config.tickTime)
-    this.#applier = new Applier(tree)
-    this.#batch = this.#newBatch()
-    this.#core = this.#createCore()
+    this.sessions = new SessionTracker(tree, config.id, config.tickTime)
+    this.#requests = new Requests(batchOptions(config))
+    this.#members = new Members(config, tree)
+    this.#journal = new Journal({
+      log: storage.log,
+      clock,
+      onDurable: (zxid, ms) => this.#guard(() => this.#durable(zxid, ms)),
+      onTruncated: (zxid) => this.#guard(() => this.#settle(() => this.#handle({ type: 'truncated', zxid }))),
+      onFailure: (error) => this.#guard(() => this.#diskFailed(error)),
+    })
+    this.replica = new Replica({
+      tree,
+      log: storage.log,
+      watches: this.watches,
+      stats: this.stats,
+      clock,
+      logger,
+      skipAcl: config.skipAcl,
+      readable: () => this.#journal.readable,
+      originsOf: (batch) => this.#requests.originsOf(batch, this.#relation),
+      onSpecial: (kind, session, origin) => this.#specialApplied(kind, session, origin),
+      onAnswered: (bytes) => this.#requests.answered(bytes),
+      onDigest: (digest) => this.#onDigest(digest),
+      onApplied: (transactions, bytes) => this.#onApplied(transactions, bytes),
+      onMore: () => this.#planTurn(),
+      onFailure: (error) => this.#guard(() => this.#diskFailed(error)),
+    })
     this.checkpointer = new Checkpointer({
       tree,
-      log: parts.log,
-      store: parts.checkpoints,
+      log: storage.log,
+      store: storage.checkpoint,
       clock,
       logger,
       snapCount: config.snapCount,
       random: parts.random,
       onDone: (ms) => this.stats.checkpointTime.record(ms),
-      onTrim: (zxid) => step(this.#core, { type: 'trimmed', zxid }),
+      onTrim: (zxid) => this.#guard(() => this.#settle(() => this.#handle({ type: 'trimmed', zxid }))),
       onFatal: (error) => this.#fail(error),
     })
     this.#reaper = new Reaper({
@@ -175,15 +250,33 @@ export class Node implements Backend {
       clock,
       settings: config.container,
       remove: (path) => this.#propose(Op.deleteContainer, 0, pathBody(path)),
-      ready: () => this.#writable,
+      ready: () => this.#writable && this.leads,
+    })
+    this.#peers = parts.peers?.(this) ?? noPeers
+    this.#sender = new SnapshotSender({
+      storage,
+      checkpointer: this.checkpointer,
+      peers: this.#peers,
+      clock,
+      logger,
+      votingAt: (zxid) => (this.#core === undefined ? undefined : votingAt(this.#core, zxid)),
+    })
+    this.#receiver = new SnapshotReceiver({
+      storage,
+      journal: this.#journal,
+      checkpointer: this.checkpointer,
+      clock,
+      logger,
+      onInstalled: (tree, voting) => this.#guard(() => this.#snapshotInstalled(tree, voting)),
+      onAborted: () => this.#guard(() => this.#settle(() => this.#handle({ type: 'snapshotAborted' }))),
     })
   }
 
   // ---------------------------------------------------------------- life
 
   /**
-   * Elects, replays the log, and resolves when clients can be served. Rejects with StorageError, also if the first
-   * write of all, the ensemble's settings, fails.
+   * Begins to look for a leader, and resolves when clients can be served for the first time: at once for a standalone
+   * server. Rejects with StorageError, also if the first write of all fails.
    */
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -192,118 +285,67 @@ export class Node implements Backend {
     })
   }
 
+  /** A core on what the disk holds: at start, and after the disk has failed. */
   async #startCore(): Promise<void> {
-    this.#core = this.#createCore()
-    await this.#handle(step(this.#core, { type: 'start', now: this.#clock.now() }))
-  }
-
-  /** As if the log were trimmed to its end: there is no other server that could ask for an entry. */
-  #createCore(): Core {
-    const { log, quorum } = this.#parts
-    const { epochs, lastZxid } = log
-    const { id, tickTime: tickMs, initLimit, syncLimit } = this.config
-    // Entries are kept in memory for other servers only.
-    const settings = { ...defaultSettings, tickMs, initLimit, syncLimit, cacheBytes: 0 }
-    const applied = this.tree.zxid
-    return createCore({ id, quorum, epochs, trimmedTo: lastZxid, lasts: [], applied, settings })
-  }
-
-  /** Effects that need the disk, outside the hot path: epochs, and the initial history. */
-  async #handle(effects: readonly Effect[]): Promise<void> {
-    for (const effect of effects) {
-      switch (effect.type) {
-        case 'saveEpochs':
-          await this.#parts.log.saveEpochs(effect.epochs)
-          await this.#handle(step(this.#core, { type: 'epochsSaved', epochs: effect.epochs }))
-          break
-        case 'commit':
-          await this.#replay(effect.zxid)
-          break
-        case 'roleChanged':
-          if (effect.role === 'leading' && effect.phase === 'broadcast') this.#established(effect.epoch)
-          break
-        default:
-          assert(false, `effect ${effect.type} before broadcast`)
-      }
-    }
-  }
-
-  /** Applies what the log holds beyond the tree, up to `zxid`. */
-  async #replay(zxid: number): Promise<void> {
-    const { log } = this.#parts
-    const began = this.#clock.now()
-    let told = began
-    let count = 0
-    let bytes = 0
-    for await (const entry of log.read(this.tree.zxid)) {
-      if (entry.last > zxid) break
-      assert(entry.first > this.tree.zxid, `entry ${entry.first} overlaps the state at ${this.tree.zxid}`)
-      const batch = Batch.decode(entry.bytes)
-      for (let i = 0; i < batch.count; i++) this.#apply(batch, i, entry.first + i, undefined, 0)
-      count += batch.count
-      bytes += entry.bytes.length
-      // They were logged when it happened.
-      this.tree.notices.length = 0
-      const now = this.#clock.now()
-      if (now - told > 1000) {
-        told = now
-        this.logger.info({ transactions: count, zxid: formatZxid(entry.last) }, 'replaying the log')
-      }
-    }
-    assert(this.tree.zxid === zxid || zxid === 0, `the log ends at ${this.tree.zxid}, expected ${zxid}`)
-    this.stats.loadTime.record(this.#clock.now() - began)
-    if (count > 0)
-      this.logger.info({ transactions: count, ms: Math.round(this.#clock.now() - began) }, 'log replayed')
-    this.checkpointer.applied(count, bytes)
-  }
-
-  /** This server leads: sessions get a full timeout (semantics.md rule 39) and proposals may begin. */
-  #established(epoch: number): void {
+    const { log } = this.#parts.storage
     const { config, tree } = this
-    const now = this.#clock.now()
-    for (const [id, timeout] of tree.sessions)
-      this.expiry.touch(id, this.attached.get(id)?.timeoutMs ?? timeout, now)
-    this.expiry.restartAll(now)
-    const highest = Math.max(this.#nextSession - 1, highestOf(config.id, tree.sessions.keys()))
-    this.#nextSession = firstSessionId(config.id, this.#clock.wall(), highest)
-    this.#writable = true
-    this.logger.debug({ epoch, zxid: formatZxid(tree.zxid) }, 'leading')
-    if (tree.settings === undefined) this.#proposeSettings()
-    else this.#ready()
-    if (this.#tick === undefined) this.#planTick()
-    this.#reaper.start()
-  }
-
-  /** Once in the life of an ensemble its first leader draws its id and its secret. */
-  #proposeSettings(): void {
-    const draw = this.#parts.randomBytes ?? randomBytes
-    const body = new Writer(64)
-    body.int(rulesVersion)
-    body.buffer(draw(16))
-    body.buffer(draw(32))
-    this.#propose(Op.settings, 0, body.bytes())
-  }
-
-  #ready(): void {
-    this.#serving = true
-    this.#starting?.resolve()
-    this.#starting = undefined
+    const { lasts, votings } = await log.index()
+    const { id, tickTime: tickMs, initLimit, syncLimit } = config
+    // Entries are kept in memory for other servers only.
+    const cacheBytes = config.standalone ? 0 : defaultSettings.cacheBytes
+    this.#core = createCore({
+      id,
+      quorum: this.#members.configuredQuorum,
+      votings: config.reconfigEnabled ? votings : [],
+      epochs: log.epochs,
+      trimmedTo: log.trimmedTo,
+      lasts,
+      applied: tree.zxid,
+      settings: { ...defaultSettings, tickMs, initLimit, syncLimit, cacheBytes },
+      firstSession: Math.max(this.#clock.wall(), (this.#core?.sessions ?? 0) + 1),
+      needsSnapshot: log.diverged,
+      alone: config.standalone || (await wasAlone(tree, log)),
+    })
+    this.#settle(() => this.#handle({ type: 'start', now: this.#clock.now() }))
+    if (this.#coreTick === undefined && !config.standalone) this.#planCoreTick()
+    this.#peers.setMembers(this.#members.list)
+    this.#peers.resume()
   }
 
   /** Takes no more requests; resolves when those that were taken are answered, or can not be. */
   async drain(): Promise<void> {
     this.#stopping = true
-    this.#tick?.cancel()
+    this.#expiryTick?.cancel()
     this.#reaper.stop()
     this.#retry?.cancel()
     this.#retryNow()
     await this.#recovering
-    while (this.#appending !== undefined || (this.#batch.count > 0 && this.#writable)) {
-      if (this.#appending === undefined) this.#turn()
-      await this.#appending
+    const until = this.#clock.now() + this.config.tickTime
+    while (!this.#fatal && this.#active && this.#requests.outstanding + this.#syncs.count > 0) {
+      if (this.#clock.now() >= until && !this.#alone) break
+      await this.#pause()
     }
-    this.#confirmSyncs()
+    if (this.leads && !this.#alone) await this.#handOver()
     this.#flushConnections()
+  }
+
+  /** Lets another server lead before this one ends, so that clients wait for an election only, and for no timeout. */
+  async #handOver(): Promise<void> {
+    const done = new Promise<void>((resolve) => {
+      this.#resigned = resolve
+    })
+    this.#active = false
+    this.#writable = false
+    this.#settle(() => this.#handle({ type: 'resign' }))
+    const timer = this.#clock.after(this.config.tickTime, () => this.#resigned())
+    await done
+    timer.cancel()
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.after(1, resolve)
+    })
   }
 
   /** Drains, stops serving, writes a last checkpoint. Storage stays open. Never rejects. */
@@ -311,13 +353,21 @@ export class Node implements Backend {
     await this.drain()
     this.#serving = false
     this.#writable = false
-    if (!this.#fatal) await this.checkpointer.finish()
+    this.#active = false
+    this.#coreTick?.cancel()
+    await this.#peers.close()
+    await this.#journal.settled()
+    this.#core = undefined
+    this.#sender.endAll()
+    if (this.#fatal) return
+    this.replica.finishEntry()
+    await this.checkpointer.finish()
   }
 
   // ---------------------------------------------------------------- Backend: state
 
   get serving(): boolean {
-    return this.#serving
+    return this.#serving && (this.config.leaderServes || !this.leads || this.#alone)
   }
 
   get writable(): boolean {
@@ -328,19 +378,50 @@ export class Node implements Backend {
     return this.#stopping
   }
 
-  get core(): Core {
+  /** The consensus core; undefined while the disk is out of order. For reading. */
+  get core(): Core | undefined {
     return this.#core
+  }
+
+  /** This server is an established leader. */
+  get leads(): boolean {
+    const role = this.#core?.role
+    return role?.type === 'leading' && role.phase === 'broadcast'
+  }
+
+  /** No other server has a say in what is committed. */
+  get #alone(): boolean {
+    const voters = this.#core?.quorum.voters
+    return this.config.standalone || (voters?.length === 1 && voters[0] === this.config.id)
+  }
+
+  /** What operators know it as. */
+  get state(): ServerState {
+    if (!this.#active && !this.#serving) return 'looking'
+    if (this.config.standalone) return 'standalone'
+    if (this.leads) return 'leader'
+    return this.#core?.quorum.voters.includes(this.config.id) === true ? 'follower' : 'observer'
   }
 
   /** Requests received and not answered. */
   get outstanding(): number {
-    return this.#outstanding + this.#syncs.length
+    return this.#requests.outstanding + this.#syncs.count
   }
 
   get overloaded(): boolean {
-    return (
-      this.outstanding > this.config.globalOutstandingLimit || this.#outstandingBytes > outstandingBytesMax
-    )
+    return this.outstanding > this.config.globalOutstandingLimit || this.#requests.bytes > outstandingBytesMax
+  }
+
+  /** `sync` requests that wait for the quorum, of this server's clients and of learners'. */
+  get pendingSyncs(): number {
+    let count = this.#syncs.count + this.#remoteSyncs.length
+    for (const { remote } of this.#rounds.values()) count += remote.length
+    return count
+  }
+
+  /** The ensemble's configuration as /zookeeper/config has it; empty when standalone. */
+  get membership(): string {
+    return this.config.standalone ? '' : this.#members.text
   }
 
   now(): number {
@@ -363,7 +444,7 @@ export class Node implements Backend {
   // ---------------------------------------------------------------- Backend: sessions
 
   mintSession(): number {
-    return this.#nextSession++
+    return this.sessions.mint()
   }
 
   passwordOf(session: number): Buffer {
@@ -371,48 +452,82 @@ export class Node implements Backend {
     return sessionPassword(this.tree.settings.secret, session)
   }
 
-  isOpen(session: number): boolean {
-    return this.tree.sessions.has(session) && !this.#closing.has(session)
+  /** The leader knows whether a session is open, and who had its client before. */
+  claim(session: number, connection: Connection): void {
+    const relation = this.#relation
+    if (relation === undefined) {
+      const open = this.sessions.isOpen(session)
+      if (open) this.#own(session, undefined)
+      connection.claimed(open)
+      return
+    }
+    const id = ++this.#claimId
+    this.#claims.set(id, { connection, client: session, zxid: undefined })
+    const { timeoutMs } = connection
+    this.#peers.send(relation.leader, {
+      type: 'claim',
+      session: relation.session,
+      id,
+      client: session,
+      timeoutMs,
+    })
+    this.#planTurn()
   }
 
   attach(connection: Connection): void {
-    const before = this.attached.get(connection.session)
-    this.attached.set(connection.session, connection)
-    if (before !== undefined && before !== connection) before.destroy()
+    this.sessions.attach(connection)
   }
 
   detach(connection: Connection): void {
     this.watches.removeAll(connection)
-    if (this.attached.get(connection.session) !== connection) return
-    this.attached.delete(connection.session)
-    if (this.tree.sessions.has(connection.session)) this.stats.connectionDrops++
+    if (this.sessions.detach(connection) && this.tree.sessions.has(connection.session))
+      this.stats.connectionDrops++
   }
 
   touch(session: number, timeoutMs: number, now: number): void {
-    if (!this.#closing.has(session)) this.expiry.touch(session, timeoutMs, now)
+    this.sessions.touch(session, timeoutMs, now)
   }
 
-  /** Looks for expired sessions at every multiple of the tick. */
-  #planTick(): void {
+  /** Leader: the session's client is at `learner` now, undefined: here. Whoever had it before lets it go. */
+  #own(session: number, learner: number | undefined): void {
+    const { owners } = this.sessions
+    const before = owners.get(session)
+    if (learner !== undefined) {
+      owners.set(session, learner)
+      this.sessions.moved(session)
+    } else {
+      owners.delete(session)
+    }
+    if (before === undefined || before === learner) return
+    const relation = this.#learnerSession(before)
+    if (relation !== undefined)
+      this.#peers.send(before, { type: 'moved', session: relation, client: session })
+  }
+
+  /** Looks for expired sessions at every multiple of the tick, while this server leads. */
+  #planExpiry(): void {
     const { tickTime } = this.config
     const now = this.#clock.now()
     const due = (Math.floor(now / tickTime) + 1) * tickTime
-    this.#tick = this.#clock.after(due - now, () => {
+    this.#expiryTick = this.#clock.after(due - now, () => {
+      this.#expiryTick = undefined
       const late = this.#clock.now() - due
-      // After a pause of the whole process the clients' pings may lie unread in the sockets: read them first.
-      if (late > tickTime / 2) this.#clock.soon(() => this.#clock.soon(() => this.#expire()))
+      // After a pause of the whole process the signs of life may lie unread in the sockets: read them first. Those of
+      // learners' clients come when they are asked for.
+      if (late > tickTime / 2 && !this.#alone) this.sessions.expiry.restartAll(this.#clock.now())
+      else if (late > tickTime / 2) this.#clock.soon(() => this.#clock.soon(() => this.#expire()))
       else this.#expire()
-      if (!this.#stopping) this.#planTick()
+      if (!this.#stopping && this.leads) this.#planExpiry()
     })
   }
 
   #expire(): void {
-    if (this.#stopping) return
+    if (this.#stopping || !this.leads) return
     const now = this.#clock.now()
-    for (const session of this.expiry.expired(now)) {
-      if (!this.tree.sessions.has(session) || this.#closing.has(session)) continue
+    for (const session of this.sessions.expiry.expired(now)) {
+      if (!this.sessions.isOpen(session)) continue
       if (!this.#writable) {
-        this.expiry.touch(session, this.config.tickTime, now)
+        this.sessions.expiry.touch(session, this.config.tickTime, now)
         continue
       }
       this.stats.sessionsExpired++
@@ -421,20 +536,13 @@ export class Node implements Backend {
     }
   }
 
-  // ---------------------------------------------------------------- proposing
+  // ---------------------------------------------------------------- Backend: requests
 
-  #newBatch(): Batch {
-    const { enforceQuota, skipAcl, ttlEnabled } = this.config
-    let options = 0
-    if (enforceQuota) options |= BatchOption.enforceQuota
-    if (skipAcl) options |= BatchOption.skipAcl
-    if (!ttlEnabled) options |= BatchOption.ttlDisabled
-    return new Batch(0, options)
-  }
-
-  /** A proposal of the server's own. */
+  /** A proposal of the server's own; leader only. */
   #propose(kind: number, session: number, body: Buffer): void {
-    this.submit(kind, session, 0, noIds, body, 0, body.length, undefined, this.#clock.now())
+    if (kind === Op.closeSession) this.sessions.closeProposed(session)
+    this.#requests.add(kind, session, 0, noIds, body, 0, body.length, undefined, 0)
+    this.#planTurn()
   }
 
   submit(
@@ -449,23 +557,33 @@ export class Node implements Backend {
     arrived: number,
   ): void {
     assert(this.#writable, 'a proposal while nothing can be written')
-    this.#batch.add(kind, session, cxid, ids, buf, start, end)
-    this.#origins.push(origin)
-    this.#arrivals.push(arrived)
-    this.#outstanding++
-    this.#outstandingBytes += end - start
-    if (kind === Op.closeSession) {
-      this.#closing.add(session)
-      this.expiry.remove(session)
+    if (this.#relation === undefined) {
+      if (kind === Op.reconfig) {
+        this.#reconfigure({ session, cxid, ids, body: Buffer.from(buf.subarray(start, end)), origin, arrived })
+        return
+      }
+      if (kind === Op.closeSession) this.sessions.closeProposed(session)
     }
+    this.#requests.add(kind, session, cxid, ids, buf, start, end, origin, arrived)
     this.#planTurn()
   }
 
   sync(cxid: number, path: string | null, origin: Connection, arrived: number): void {
-    const zxid = this.#writable ? zxidAfter(this.#core, this.#batch.count) : this.tree.zxid
-    this.#syncs.push({ zxid, cxid, path, origin, arrived })
-    this.#outstandingBytes += path?.length ?? 0
+    const leads = this.#relation === undefined && this.#writable
+    const atLeast = leads ? zxidAfter(this.#activeCore, this.#requests.count) : 0
+    this.#syncs.add(cxid, path, origin, arrived, atLeast)
     this.#planTurn()
+  }
+
+  get #activeCore(): Core {
+    assert(this.#core !== undefined, 'there is no core')
+    return this.#core
+  }
+
+  /** What happened between servers or to the disk: the core decides, then everything that follows is done. */
+  #settle(action: () => void): void {
+    action()
+    this.#advance()
   }
 
   #planTurn(): void {
@@ -473,182 +591,610 @@ export class Node implements Backend {
     this.#turnPlanned = true
     this.#clock.soon(() => {
       this.#turnPlanned = false
-      try {
-        this.#turn()
-      } catch (error) {
-        this.#fail(error)
-      }
+      this.#guard(() => this.#advance())
     })
   }
 
-  /** Once per turn of the event loop: proposes what has gathered, unless a sync is under way and will do so. */
-  #turn(): void {
-    if (this.#appending === undefined && this.#batch.count > 0 && this.#writable) this.#flushBatch()
-    this.#stepDownIfExhausted()
-    this.#confirmSyncs()
+  /** Proposes or forwards what has gathered, applies what is committed, and lets replies out. */
+  #advance(): void {
+    if (this.#writable) this.#sendRequests()
+    this.#peers.flush()
+    this.replica.advance()
+    const verdict = this.#verdict
+    if (verdict !== undefined) this.#actOn(verdict)
+    if (this.#active && !(this.#serving && this.#writable)) this.#takeUp()
+    if (this.#syncs.count > 0) this.#syncs.complete(this.tree.zxid)
+    if (this.#claims.size > 0) this.#completeClaims()
     this.#flushConnections()
     this.#resumeStalled()
   }
 
-  #flushBatch(): void {
-    const batch = this.#batch
-    batch.time = this.#clock.wall()
-    const bytes = batch.encode()
-    const event: Event = { type: 'propose', count: batch.count, bytes }
-    for (const effect of step(this.#core, event)) {
-      if (effect.type === 'roleChanged') {
-        this.#exhausted = effect.reason
-        return
-      }
-      assert(effect.type === 'append', `effect ${effect.type} of a proposal`)
-      const { entry } = effect
-      this.#inFlight.push({ entry, batch, origins: this.#origins, arrivals: this.#arrivals })
-      this.stats.proposed(bytes.length)
-      this.#batch = this.#newBatch()
-      this.#origins = []
-      this.#arrivals = []
-      this.#append(entry)
+  #sendRequests(): void {
+    const relation = this.#relation
+    if (relation !== undefined) {
+      if (this.#requests.count > 0)
+        this.#peers.send(relation.leader, {
+          type: 'forward',
+          session: relation.session,
+          bytes: this.#requests.send(),
+        })
+      const round = this.#syncs.ask()
+      if (round !== undefined)
+        this.#peers.send(relation.leader, { type: 'sync', session: relation.session, id: round })
+      return
+    }
+    // Alone, the next proposal takes all that comes while the disk works; others get theirs as soon as there is room.
+    const room = this.#alone ? this.#journal.idle : this.replica.inFlight < inFlightMax
+    if (this.#requests.count > 0 && room) this.#proposeRequests(undefined)
+    this.#confirm()
+  }
+
+  /** Proposes what has gathered as one entry. */
+  #proposeRequests(voting: Voting | undefined): void {
+    const proposed = this.#requests.take(this.#clock.wall())
+    const { count } = proposed.batch
+    const bytes = proposed.batch.encode()
+    const event: Event = { type: 'propose', count, bytes, origin: proposed }
+    this.stats.proposed(bytes.length)
+    this.#handle(voting === undefined ? event : { ...event, voting })
+    // The epoch has no room for it: the core has given up its role, and with it everybody who waited.
+    if (!this.#writable) this.#cutOff(connectionsOf(proposed))
+  }
+
+  /** Asks the core to confirm this leadership for the syncs that came. */
+  #confirm(): void {
+    const local = this.#syncs.ask()
+    if (local === undefined && this.#remoteSyncs.length === 0) return
+    const id = ++this.#roundId
+    this.#rounds.set(id, { local, remote: this.#remoteSyncs })
+    this.#remoteSyncs = []
+    this.#handle({ type: 'confirm', id })
+  }
+
+  #confirmed(id: number, zxid: number): void {
+    const round = this.#rounds.get(id)
+    if (round === undefined) return
+    this.#rounds.delete(id)
+    if (round.local !== undefined) this.#syncs.confirmed(round.local, zxid)
+    for (const { server, session, id: asked, atLeast } of round.remote)
+      this.#peers.send(server, { type: 'synced', session, id: asked, zxid: Math.max(zxid, atLeast) })
+  }
+
+  #completeClaims(): void {
+    for (const [id, { connection, zxid }] of this.#claims) {
+      if (zxid === undefined || zxid > this.tree.zxid) continue
+      this.#claims.delete(id)
+      connection.claimed(true)
     }
   }
 
-  #append(entry: Entry): void {
-    const began = this.#clock.now()
-    this.#appending = this.#parts.log.append([entry]).then(
-      () => this.#guard(() => this.#durable(entry, began)),
-      (error: unknown) => this.#guard(() => this.#appendFailed(error)),
+  // ---------------------------------------------------------------- other servers
+
+  connected(peer: number): void {
+    this.#guard(() => this.#handle({ type: 'peerConnected', peer }))
+    this.#planTurn()
+  }
+
+  lost(peer: number): void {
+    this.#sender.end(peer)
+    this.#guard(() => this.#handle({ type: 'peerLost', peer }))
+    this.#planTurn()
+  }
+
+  received(from: number, message: PeerMessage): void {
+    this.#guard(() => this.#received(from, message))
+    this.#planTurn()
+  }
+
+  #received(from: number, message: PeerMessage): void {
+    if (this.#core === undefined) return
+    switch (message.type) {
+      case 'forward':
+      case 'sync':
+      case 'claim':
+      case 'touches':
+      case 'digest':
+        if (this.#learnerSession(from) !== message.session) break
+        // Learners may be up to date before the leader has read its own log. None of what they ask for may be left out.
+        if (this.#writable) this.#receivedFromLearner(from, message)
+        else this.#deferred.push([from, message])
+        break
+      case 'synced':
+      case 'claimed':
+      case 'moved':
+      case 'divergence':
+        if (this.#relation?.leader === from && this.#relation.session === message.session)
+          this.#receivedFromLeader(message)
+        break
+      case 'snapshotPart':
+      case 'snapshotEnd':
+        this.#receiver.received(from, message)
+        break
+      case 'snapshotFailed':
+        this.#receiver.abort(message.session)
+        break
+      default:
+        this.#receivedByCore(from, message)
+    }
+  }
+
+  #receivedByCore(from: number, message: Message): void {
+    if (message.type === 'installed') {
+      this.#sender.end(from)
+      this.#digestVote?.forget(from)
+    }
+    this.#handle({ type: 'message', from, message })
+    // The leader hears of the clients' signs of life as often as it asks for one of this server.
+    const relation = this.#relation
+    if (message.type !== 'ping' || relation === undefined) return
+    const touches = this.sessions.takeTouches()
+    if (touches !== undefined)
+      this.#peers.send(relation.leader, { type: 'touches', session: relation.session, ...touches })
+  }
+
+  #receivedFromLearner(from: number, message: FromLearner): void {
+    switch (message.type) {
+      case 'forward':
+        this.#receivedRequests(from, message)
+        break
+      case 'sync': {
+        const { session, id } = message
+        const atLeast = zxidAfter(this.#activeCore, this.#requests.count)
+        this.#remoteSyncs.push({ server: from, session, id, atLeast })
+        break
+      }
+      case 'claim': {
+        const { session, id, client, timeoutMs } = message
+        const open = this.sessions.isOpen(client)
+        if (open) {
+          this.#own(client, from)
+          this.sessions.touch(client, timeoutMs, this.#clock.now())
+        }
+        this.#peers.send(from, { type: 'claimed', session, id, open, zxid: this.tree.zxid })
+        break
+      }
+      case 'touches':
+        this.sessions.touchAll(message.clients, message.timeouts, this.#clock.now())
+        break
+      case 'digest':
+        this.#judge(this.#digestVote?.report(from, message))
+        break
+      default:
+        assertNever(message)
+    }
+  }
+
+  /** Requests of a learner's clients: proposed with the next ones of this server's own. */
+  #receivedRequests(from: number, { session: relation, bytes }: Forward): void {
+    const batch = decodeForwarded(bytes)
+    const { owners } = this.sessions
+    for (let i = 0; i < batch.count; i++) {
+      const kind = batch.kinds[i] as number
+      const session = batch.sessions[i] as number
+      const cxid = batch.cxids[i] as number
+      const ids = batch.idLists[batch.auths[i] as number] as readonly Id[]
+      const start = batch.startOf(i)
+      const end = batch.ends[i] as number
+      if (kind === Op.createSession) owners.set(session, from)
+      // The client has turned to another server: what it asked for here must not come behind what it asks for there.
+      const moved = session !== 0 && owners.get(session) !== from && this.sessions.isOpen(session)
+      if (moved) {
+        this.#requests.add(Op.error, session, cxid, ids, movedBody, 0, 4, undefined, 0)
+      } else if (kind === Op.reconfig) {
+        const body = Buffer.from(batch.bodies.subarray(start, end))
+        const learner = { server: from, session: relation }
+        this.#reconfigure({ session, cxid, ids, body, origin: undefined, arrived: 0, from: learner })
+        continue
+      } else {
+        if (kind === Op.closeSession) this.sessions.closeProposed(session)
+        this.#requests.add(kind, session, cxid, ids, batch.bodies, start, end, undefined, 0)
+      }
+      this.#requests.forwarded(from, relation)
+    }
+  }
+
+  #receivedFromLeader(message: Synced | Claimed | Moved | Divergence): void {
+    switch (message.type) {
+      case 'synced':
+        this.#syncs.confirmed(message.id, message.zxid)
+        break
+      case 'claimed': {
+        const claim = this.#claims.get(message.id)
+        if (claim === undefined) break
+        if (message.open) {
+          claim.zxid = message.zxid
+        } else {
+          this.#claims.delete(message.id)
+          claim.connection.claimed(false)
+        }
+        break
+      }
+      case 'moved':
+        this.sessions.moved(message.client)
+        for (const [id, { connection, client }] of this.#claims) {
+          if (client !== message.client || connection.isOpen) continue
+          this.#claims.delete(id)
+          connection.destroy()
+        }
+        break
+      case 'divergence':
+        this.#diverged(`the leader says that the state at ${formatZxid(message.zxid)} is another one`)
+        break
+      default:
+        assertNever(message)
+    }
+  }
+
+  /** The session of a learner that is up to date; undefined for others. */
+  #learnerSession(id: number): number | undefined {
+    const role = this.#core?.role
+    if (role?.type !== 'leading' || role.phase !== 'broadcast') return undefined
+    return role.learners.find((learner) => learner.id === id && learner.active)?.session
+  }
+
+  // ---------------------------------------------------------------- the core
+
+  /** Hands an event to the core and does what it says. */
+  #handle(event: Event): void {
+    const core = this.#core
+    if (core === undefined) return
+    for (const effect of step(core, event)) this.#perform(effect)
+  }
+
+  #perform(effect: Effect): void {
+    const { log } = this.#parts.storage
+    switch (effect.type) {
+      case 'send':
+        this.#peers.send(effect.to, effect.message)
+        break
+      case 'append': {
+        const proposed = effect.origin as Proposed | undefined
+        this.replica.append(effect.entry, proposed?.batch, proposed?.origins)
+        this.#journal.append(effect.entry)
+        break
+      }
+      case 'truncate':
+        this.replica.truncate(effect.zxid)
+        this.#journal.truncate(effect.zxid)
+        break
+      case 'saveEpochs':
+        this.#saveEpochs(effect.epochs)
+        break
+      case 'commit':
+        this.replica.commit(effect.zxid)
+        break
+      case 'readEntries':
+        this.#readEntries(effect)
+        break
+      case 'sendSnapshot':
+        this.stats.snapshotSyncs++
+        this.replica.finishEntry()
+        this.#sender.send(effect.to, effect.session, effect.atLeast)
+        break
+      case 'receiveSnapshot':
+        this.replica.finishEntry()
+        this.#receiver.begin(effect.from, effect.session)
+        break
+      case 'abortSnapshot':
+        this.#receiver.abort()
+        break
+      case 'roleChanged':
+        this.#roleChanged(effect)
+        break
+      case 'dropPeer':
+        this.#sender.end(effect.peer)
+        this.#peers.drop(effect.peer, effect.reason)
+        break
+      case 'confirmed':
+        this.#confirmed(effect.id, effect.zxid)
+        break
+      case 'resigned':
+        this.#resigned()
+        break
+      case 'diverged':
+        this.logger.error({ zxid: formatZxid(effect.zxid) }, 'this state is not that of the ensemble, a snapshot replaces it')
+        log.markDiverged().catch((error: unknown) => this.#guard(() => this.#diskFailed(error)))
+        break
+      case 'votingChanged':
+        this.logger.info(
+          { zxid: formatZxid(effect.zxid), ...effect.voting, committed: effect.committed, settled: effect.settled },
+          'who votes has changed',
+        )
+        break
+      case 'settle':
+        this.#proposeVoting(effect.voting)
+        break
+      case 'blankVoters':
+        this.logger.warn(
+          effect,
+          `server ${effect.candidate} can not be elected: the voters ${effect.blanks.join(', ')} have lost their data, and could hide that others are ahead`,
+        )
+        break
+      default:
+        assertNever(effect)
+    }
+  }
+
+  #saveEpochs(epochs: Epochs): void {
+    const core = this.#core
+    this.#parts.storage.log.saveEpochs(epochs).then(
+      () =>
+        this.#guard(() => {
+          if (core === this.#core) this.#settle(() => this.#handle({ type: 'epochsSaved', epochs }))
+        }),
+      (error: unknown) => this.#guard(() => this.#diskFailed(error)),
     )
   }
 
-  #guard(action: () => void): void {
-    try {
-      action()
-    } catch (error) {
-      this.#fail(error)
-    }
+  #readEntries({ id, to, after, maxBytes }: Extract<Effect, { type: 'readEntries' }>): void {
+    const core = this.#core
+    this.#readAfter(after, maxBytes)
+      .catch((error: unknown) => {
+        this.logger.error({ err: error }, 'the log can not be read for another server')
+        return []
+      })
+      .then((entries) =>
+        this.#guard(() => {
+          if (core === this.#core) this.#settle(() => this.#handle({ type: 'entriesRead', id, to, entries }))
+        }),
+      )
   }
 
-  #fail(error: unknown): void {
-    this.#fatal = true
-    this.#writable = false
-    this.#serving = false
-    const reason = error instanceof Error ? error : new Error(String(error))
-    this.#starting?.reject(reason)
-    this.#parts.onFatal(reason)
-  }
-
-  /** The entry is on disk. The next one goes there before this one is applied, so that the disk is never idle. */
-  #durable(entry: Entry, began: number): void {
-    const took = this.#clock.now() - began
-    this.stats.fsync.record(took)
-    if (took > this.config.fsyncWarningMs)
-      this.logger.warn({ ms: Math.round(took) }, 'a sync of the log took long; it holds up every write')
-    this.#appending = undefined
-    const effects = step(this.#core, { type: 'durable', zxid: entry.last })
-    if (this.#batch.count > 0 && this.#writable) this.#flushBatch()
-    for (const effect of effects) {
-      assert(effect.type === 'commit', `effect ${effect.type} of a durable entry`)
-      this.#commit(effect.zxid)
-    }
-    this.#stepDownIfExhausted()
-  }
-
-  // ---------------------------------------------------------------- applying
-
-  #commit(zxid: number): void {
-    let applied = 0
+  async #readAfter(after: number, maxBytes: number): Promise<Entry[]> {
+    const entries: Entry[] = []
     let bytes = 0
-    for (
-      let head = this.#inFlight[0];
-      head !== undefined && head.entry.last <= zxid;
-      head = this.#inFlight[0]
-    ) {
-      this.#inFlight.shift()
-      const { batch, entry, origins, arrivals } = head
-      for (let i = 0; i < batch.count; i++) {
-        this.#apply(batch, i, entry.first + i, origins[i], arrivals[i] as number)
-        // A sync's answer has its place among those of its connection's writes.
-        if (this.#syncs.length > 0) this.#confirmSyncs()
-      }
-      applied += batch.count
+    for await (const entry of this.#parts.storage.log.read(after)) {
       bytes += entry.bytes.length
-      this.#outstanding -= batch.count
-      this.#outstandingBytes -= batch.size
+      if (entries.length > 0 && bytes > maxBytes) break
+      entries.push(entry)
     }
-    this.stats.commits += applied
-    this.#confirmSyncs()
-    this.#flushConnections()
+    return entries
+  }
+
+  #roleChanged({ role, phase, leader, epoch, reason }: Extract<Effect, { type: 'roleChanged' }>): void {
+    const now = this.#clock.now()
+    if (role === 'looking') {
+      this.#lookingSince = now
+      this.stats.lookings++
+      this.#leave(reason)
+      return
+    }
+    if (phase === 'discovery') this.stats.electionTime.record(now - this.#lookingSince)
+    const fields = { leader, epoch, reason }
+    if (phase !== 'broadcast') {
+      this.logger.debug(fields, `${role}, ${phase}`)
+      return
+    }
+    this.stats.followerSyncTime.record(now - this.#lookingSince)
+    const core = this.#activeCore
+    this.#active = true
+    if (core.role.type === 'following') {
+      this.#serveFrom = core.role.committed
+      this.#relation = { server: core.id, leader: core.role.leader, session: core.role.session }
+    } else {
+      this.#serveFrom = core.committed
+      this.#relation = undefined
+      const follows = (id: number) => this.#learnerSession(id) !== undefined
+      this.#digestVote = new DigestVote(core.id, () => core.quorum, follows)
+    }
+  }
+
+  /** When the role's first commit point is applied this server begins to act in it, and to serve. */
+  #takeUp(): void {
+    if (this.tree.zxid < this.#serveFrom) return
+    if (!this.#writable) this.#act()
+    if (this.#serving || this.tree.settings === undefined) return
+    this.#serving = true
+    this.stats.unavailableTime.record(this.#clock.now() - this.#notServingSince)
+    this.#parts.onServing?.()
+    this.#starting?.resolve()
+    this.#starting = undefined
+  }
+
+  #act(): void {
+    const { standalone, id } = this.config
+    const { current: epoch } = this.#activeCore.epochs
+    const leader = this.#relation?.leader ?? id
+    const fields = { role: this.state, leader, epoch, zxid: formatZxid(this.tree.zxid) }
+    if (!standalone)
+      this.logger.info(
+        fields,
+        leader === id ? `leads epoch ${epoch}` : `follows server ${leader} in epoch ${epoch}`,
+      )
+    this.#writable = true
+    if (this.#diskFailing) this.logger.info(fields, 'the log takes writes again')
+    this.#diskFailing = false
+    if (this.#relation !== undefined) {
+      this.sessions.follow(this.#clock.wall())
+      return
+    }
+    this.sessions.lead(this.#clock.now(), this.#clock.wall())
+    if (this.tree.settings === undefined) this.#proposeSettings()
+    else this.#proposeConfiguration()
+    if (this.#expiryTick === undefined) this.#planExpiry()
+    this.#reaper.start()
+    for (const [from, message] of this.#deferred.splice(0)) this.#receivedFromLearner(from, message)
+  }
+
+  /** The role is over. Clients of an ensemble turn to another server; alone there is none, and reads go on. */
+  #leave(reason: string): void {
+    const wasActive = this.#active
+    this.#active = false
+    this.#writable = false
+    this.#relation = undefined
+    this.#digestVote = undefined
+    this.#verdict = undefined
+    this.#deferred = []
+    this.#remoteSyncs = []
+    this.#rounds.clear()
+    this.#sender.endAll()
+    const waiting = new Set<Connection>()
+    this.#requests.abandon(waiting)
+    this.replica.abandon(waiting)
+    this.#syncs.abandon(waiting)
+    for (const { connection } of this.#claims.values()) waiting.add(connection)
+    this.#claims.clear()
+    this.sessions.abandon(this.#clock.now())
+    this.#cutOff(waiting)
+    if (wasActive) this.logger.info({ zxid: formatZxid(this.tree.zxid) }, `looks for a leader: ${reason}`)
+    if (!this.#alone && this.#serving) {
+      this.#serving = false
+      this.#notServingSince = this.#clock.now()
+      this.sessions.disconnectAll()
+    }
     this.#resumeStalled()
-    this.checkpointer.applied(applied, bytes)
-    for (const notice of this.tree.notices.splice(0)) this.logger.warn(notice)
   }
 
-  #apply(batch: Batch, index: number, zxid: number, origin: Connection | undefined, arrived: number): void {
-    const { tree } = this
-    const applier = this.#applier
-    const kind = batch.kinds[index] as number
-    tree.watched = this.watches.size > 0
-    applier.apply(batch, index, zxid, origin !== undefined)
-    if (tree.changes.count > 0) this.#fireWatches()
-    if (kind === Op.createSession || kind === Op.closeSession || kind === Op.settings)
-      this.#sessionApplied(kind, batch.sessions[index] as number, origin)
-    if (zxid % digestEvery === 0) this.#keepDigest(zxid)
-    origin?.completed(kind, batch.cxids[index] as number, zxid, applier.err, applier.reply, arrived)
+  /** To these clients it looks like a lost connection: whether their requests were done they have to find out. */
+  #cutOff(connections: Iterable<Connection>): void {
+    for (const connection of connections) connection.destroy()
   }
 
-  #sessionApplied(kind: number, session: number, origin: Connection | undefined): void {
-    if (kind === Op.createSession) {
-      this.expiry.touch(session, this.tree.sessions.get(session) as number, this.#clock.now())
-    } else if (kind === Op.closeSession) {
-      this.#closing.delete(session)
-      this.expiry.remove(session)
-      const connection = this.attached.get(session)
-      this.attached.delete(session)
-      if (connection !== origin) connection?.close()
-    } else if (this.#writable && !this.#serving) {
-      // Not while replaying: then the state is an old one.
-      this.#ready()
+  #durable(zxid: number, ms: number): void {
+    this.stats.fsync.record(ms)
+    if (ms > this.config.fsyncWarningMs)
+      this.logger.warn({ ms: Math.round(ms) }, 'a sync of the log took long; it holds up every write')
+    this.#settle(() => this.#handle({ type: 'durable', zxid }))
+  }
+
+  #snapshotInstalled(tree: Tree, voting: VotingAt | undefined): void {
+    this.tree.adopt(tree)
+    this.replica.reset()
+    const { zxid } = this.tree
+    this.#members.refresh()
+    this.#settle(() =>
+      this.#handle(
+        voting === undefined ? { type: 'snapshotInstalled', zxid } : { type: 'snapshotInstalled', zxid, voting },
+      ),
+    )
+  }
+
+  // ---------------------------------------------------------------- applied transactions
+
+  #specialApplied(kind: number, session: number, origin: Connection | undefined): void {
+    switch (kind) {
+      case Op.createSession:
+        this.sessions.opened(session, this.#clock.now())
+        break
+      case Op.closeSession:
+        this.sessions.closed(session, origin)
+        break
+      case Op.reconfig:
+        this.#configurationApplied()
     }
   }
 
-  #keepDigest(zxid: number): void {
-    const [high, low] = this.tree.digest()
-    this.digests.push({ zxid, digest: ((BigInt(high) << 32n) | BigInt(low)).toString() })
-    if (this.digests.length > digestsKept) this.digests.shift()
+  #onApplied(transactions: number, bytes: number): void {
+    this.stats.commits += transactions
+    this.checkpointer.applied(transactions, bytes)
+    if (this.tree.notices.length > 0)
+      for (const notice of this.tree.notices.splice(0)) this.logger.warn(notice)
   }
 
-  #fireWatches(): void {
-    const { changes } = this.tree
-    for (let i = 0; i < changes.count; i++) {
-      this.#changeIndex = i
-      this.#changeAcl = changes.acls[i] as readonly Acl[]
-      this.watches.fire(changes.types[i] as number, changes.paths[i] as string, this.#deliver)
-    }
-    this.#eventIndex = -1
+  #onDigest(digest: Digest): void {
+    const relation = this.#relation
+    if (relation === undefined) this.#judge(this.#digestVote?.own(digest))
+    else
+      this.#peers.send(relation.leader, { type: 'digest', session: relation.session, ...digest })
   }
 
-  /** The frame is built for the first watcher of a change and serves all of them. */
-  #notify(watcher: Connection, type: number, path: string): void {
-    if (!this.config.skipAcl && !permits(this.#changeAcl, Perm.read, watcher.ids)) return
-    const frame = this.#eventFrame
-    if (this.#eventIndex !== this.#changeIndex) {
-      this.#eventIndex = this.#changeIndex
-      frame.clear()
-      writeEvent(frame, this.tree.zxid, type, path)
-    }
-    this.stats.eventSent(frame.pos - 4)
-    watcher.notify(frame.bytes())
+  /** Acted upon when what is being applied is done. */
+  #judge(verdict: Verdict | undefined): void {
+    if (verdict === undefined) return
+    this.#verdict = verdict
+    this.#planTurn()
   }
 
-  #confirmSyncs(): void {
-    const syncs = this.#syncs
-    let done = 0
-    for (let sync = syncs[0]; sync !== undefined && sync.zxid <= this.tree.zxid; sync = syncs[++done]) {
-      this.#outstandingBytes -= sync.path?.length ?? 0
-      this.#syncReply.clear()
-      this.#syncReply.string(sync.path)
-      sync.origin.completed(Op.sync, sync.cxid, this.tree.zxid, 0, this.#syncReply, sync.arrived)
+  #actOn({ zxid, diverged, self }: Verdict): void {
+    this.#verdict = undefined
+    this.stats.digestMismatches++
+    if (self) {
+      this.#diverged(`a quorum has another state at ${formatZxid(zxid)}`)
+      return
     }
-    if (done > 0) this.#syncs = done === syncs.length ? [] : syncs.slice(done)
+    for (const server of diverged) {
+      this.logger.error({ server, zxid: formatZxid(zxid) }, 'the state of a server is not that of the ensemble')
+      const session = this.#learnerSession(server)
+      if (session !== undefined) this.#peers.send(server, { type: 'divergence', session, zxid })
+    }
+  }
+
+  #diverged(reason: string): void {
+    this.stats.digestMismatches++
+    this.logger.error({ zxid: formatZxid(this.tree.zxid) }, `this server's state is wrong: ${reason}`)
+    this.#handle({ type: 'diverged', reason })
+  }
+
+  // ---------------------------------------------------------------- what the ensemble agrees on
+
+  /** Once in the life of an ensemble its first leader draws its id and its secret. */
+  #proposeSettings(): void {
+    const draw = this.#parts.randomBytes ?? randomBytes
+    const body = new Writer(64)
+    body.int(rulesVersion)
+    body.buffer(draw(16))
+    body.buffer(draw(32))
+    // First, and in the same entry: a state that has settings and no configuration is that of a standalone server.
+    this.#proposeConfiguration()
+    this.#propose(Op.settings, 0, body.bytes())
+  }
+
+  /** /zookeeper/config says what this leader's configuration says, unless reconfigurations have taken over. */
+  #proposeConfiguration(): void {
+    const text = this.#members.unwritten(zxidAfter(this.#activeCore, this.#requests.count + 1))
+    if (text !== undefined) this.#propose(Op.reconfig, 0, configBody(text))
+  }
+
+  #configurationApplied(): void {
+    if (!this.#members.refresh()) return
+    this.#peers.setMembers(this.#members.list)
+    this.#parts.onConfig?.(this.#members.current)
+  }
+
+  /** A voting that the core asks for, with a transaction that changes nothing. */
+  #proposeVoting(voting: Voting): void {
+    if (!this.#writable || !mayPropose(this.#activeCore)) return
+    if (this.#requests.count > 0) this.#proposeRequests(undefined)
+    this.#requests.add(Op.error, 0, 0, noIds, nothingBody, 0, 4, undefined, 0)
+    this.#proposeRequests(voting)
+  }
+
+  /** Leader: judges a request for another configuration, and proposes it, or its error, as an entry of its own. */
+  #reconfigure(request: ReconfigRequest): void {
+    const { session, cxid, ids, origin, arrived } = request
+    const judged = this.#judgeReconfig(request)
+    if (this.#requests.count > 0) this.#proposeRequests(undefined)
+    if (!this.#writable) {
+      origin?.destroy()
+      return
+    }
+    if (judged.code !== Code.ok) this.logger.info({ session: formatSession(session) }, `reconfiguration refused: ${judged.reason}`)
+    const body = judged.code === Code.ok ? configBody(judged.text) : errorBody(judged.code)
+    const kind = judged.code === Code.ok ? Op.reconfig : Op.error
+    this.#requests.add(kind, session, cxid, ids, body, 0, body.length, origin, arrived)
+    if (request.from !== undefined) this.#requests.forwarded(request.from.server, request.from.session)
+    if (judged.code === Code.ok) this.#proposeRequests(judged.voting)
+    else this.#planTurn()
+  }
+
+  /** In ZooKeeper's order (semantics.md rule 70). */
+  #judgeReconfig({ session, ids, body }: ReconfigRequest): JudgedReconfig {
+    const core = this.#activeCore
+    if (this.config.standalone) return refused(Code.unimplemented, 'this is a standalone server')
+    if (!this.sessions.isOpen(session)) return refused(Code.sessionExpired, 'the session is gone')
+    if (core.quorum.votings.length > 1) return refused(Code.reconfigInProgress, 'another one is under way')
+    // The first change needs the present configuration in the log, in an entry of its own before it.
+    const unwritten = unwrittenVoting(core)
+    const before = this.#requests.count + (unwritten === undefined ? 0 : 1)
+    const judged = this.#members.judge(body, zxidAfter(core, before + 1))
+    if (judged.code !== Code.ok) return judged
+    const obstacle = canReconfigure(core, judged.voting)
+    if (obstacle === 'pending') return refused(Code.reconfigInProgress, 'another one is under way')
+    if (obstacle !== undefined)
+      return refused(Code.newConfigNoQuorum, 'no quorum of the new configuration is connected and up to date')
+    if (!this.config.skipAcl && !this.#members.mayWrite(ids)) return refused(Code.noAuth, 'only who may write to /zookeeper/config')
+    if (unwritten !== undefined) this.#proposeVoting(unwritten)
+    return judged
   }
 
   // ---------------------------------------------------------------- output and back-pressure
@@ -678,74 +1224,71 @@ export class Node implements Backend {
     for (const connection of stalled) connection.resume()
   }
 
-  // ---------------------------------------------------------------- when the disk fails
+  // ---------------------------------------------------------------- when something fails
+
+  #guard(action: () => void): void {
+    if (this.#fatal) return
+    try {
+      action()
+    } catch (error) {
+      if (error instanceof PeerFault) throw error
+      this.#fail(error)
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#fatal) return
+    this.#fatal = true
+    this.#writable = false
+    this.#serving = false
+    const reason = error instanceof Error ? error : new Error(String(error))
+    this.#starting?.reject(reason)
+    this.#resigned()
+    this.#parts.onFatal(reason)
+  }
 
   /**
-   * An append failed: whether its entry is on disk is unknown, so its clients are cut off and find out (to them it is
-   * a lost connection); nothing of it is answered. Reads go on; writes are refused until the log works again.
+   * A write to the log failed: whether it is there is unknown, so this server takes no part any more until its log works
+   * again, and begins anew with what that holds. Clients of an ensemble turn to other servers; those of a standalone
+   * server keep their reads.
    */
-  #appendFailed(error: unknown): void {
+  #diskFailed(error: unknown): void {
     if (!(error instanceof StorageError)) {
       this.#fail(error)
       return
     }
-    this.#appending = undefined
-    this.logger.error(
-      { err: error, path: error.path },
-      `the log can not be written, writes stop: ${error.remedy}`,
-    )
-    this.#abandonProposals()
-    if (this.#starting === undefined) this.#beginRecovery()
-    else this.#starting.reject(error)
+    if (this.#recovering !== undefined) return
+    if (!this.#diskFailing)
+      this.logger.error(
+        { err: error, path: error.path },
+        `the log can not be written, writes stop: ${error.remedy}`,
+      )
+    this.#diskFailing = true
+    this.replica.finishEntry()
+    this.#leave('the log can not be written')
+    this.#core = undefined
+    this.#peers.suspend('the log can not be written')
+    if (this.#starting !== undefined) this.#starting.reject(error)
+    else
+      this.#recovering = this.#recover().finally(() => {
+        this.#recovering = undefined
+      })
   }
 
-  /** Too many transactions for one epoch: a new one begins, once what is committed has been answered. */
-  #stepDownIfExhausted(): void {
-    if (this.#exhausted === undefined) return
-    this.logger.info(`a new epoch begins: ${this.#exhausted}`)
-    this.#exhausted = undefined
-    this.#abandonProposals()
-    this.#beginRecovery()
-  }
-
-  #abandonProposals(): void {
-    this.#writable = false
-    const waiting = new Set<Connection>()
-    for (const { origins } of this.#inFlight)
-      for (const origin of origins) if (origin !== undefined) waiting.add(origin)
-    for (const origin of this.#origins) if (origin !== undefined) waiting.add(origin)
-    for (const { origin } of this.#syncs) waiting.add(origin)
-    this.#inFlight.length = 0
-    this.#batch = this.#newBatch()
-    this.#origins = []
-    this.#arrivals = []
-    this.#syncs = []
-    this.#outstanding = 0
-    this.#outstandingBytes = 0
-    const now = this.#clock.now()
-    for (const session of this.#closing) {
-      const timeout = this.tree.sessions.get(session)
-      if (timeout !== undefined) this.expiry.touch(session, timeout, now)
-    }
-    this.#closing.clear()
-    for (const connection of waiting) connection.destroy()
-    this.#resumeStalled()
-  }
-
-  #beginRecovery(): void {
-    this.#recovering = this.#recover().finally(() => {
-      this.#recovering = undefined
-    })
-  }
-
-  /** Opens the log again and again until it takes writes, then begins a new epoch on what it holds. */
+  /** Opens the log again and again until it works, then begins anew on what it holds. */
   async #recover(): Promise<void> {
     for (;;) {
+      const now = this.#clock.now()
+      const wait = this.#lastReopen + reopenMs - now
+      if (wait > 0)
+        await new Promise<void>((resolve) => {
+          this.#retryNow = resolve
+          this.#retry = this.#clock.after(wait, resolve)
+        })
       if (this.#stopping || this.#fatal) return
+      this.#lastReopen = this.#clock.now()
       try {
-        await this.#parts.log.reopen()
-        await this.#startCore()
-        this.logger.info({ zxid: formatZxid(this.tree.zxid) }, 'the log takes writes again')
+        await this.#reopen()
         return
       } catch (error) {
         if (!(error instanceof StorageError) || error.kind === 'corrupt') {
@@ -754,13 +1297,55 @@ export class Node implements Backend {
         }
         this.logger.warn(`the log still can not be written: ${error.message}`)
       }
-      if (this.#stopping) return
-      await new Promise<void>((resolve) => {
-        this.#retryNow = resolve
-        this.#retry = this.#clock.after(reopenMs, resolve)
-      })
     }
   }
+
+  async #reopen(): Promise<void> {
+    const { storage, clock } = this.#parts
+    await this.#journal.settled()
+    this.#receiver.reset()
+    await storage.log.reopen()
+    this.#journal.clear()
+    const { meta } = storage.checkpoint
+    if (meta !== undefined && meta.zxid > this.tree.zxid) {
+      // It failed in the middle of installing a snapshot, which by now is what the disk holds.
+      const tree = new Tree()
+      await loadTree(tree, storage.checkpoint, this.config.dataDir, this.logger, clock)
+      this.tree.adopt(tree)
+      this.checkpointer.replaced()
+    }
+    this.replica.reset()
+    await this.#startCore()
+  }
+
+  /** The core has an eye on the clock: signs of life, and time that is up. */
+  #planCoreTick(): void {
+    this.#coreTick = this.#clock.after(this.config.tickTime / coreTicks, () => {
+      this.#guard(() => this.#settle(() => this.#handle({ type: 'tick', now: this.#clock.now() })))
+      this.#planCoreTick()
+    })
+  }
+}
+
+type ReconfigRequest = {
+  readonly session: number
+  readonly cxid: number
+  readonly ids: readonly Id[]
+  readonly body: Buffer
+  readonly origin: Connection | undefined
+  readonly arrived: number
+  /** The learner that it comes from; undefined for this server's own clients. */
+  readonly from?: { readonly server: number; readonly session: number }
+}
+
+const nothingBody = errorBody(Code.ok)
+const movedBody = errorBody(Code.sessionMoved)
+
+/** Body of Op.error. */
+function errorBody(code: number): Buffer {
+  const body = Buffer.alloc(4)
+  body.writeInt32BE(code)
+  return body
 }
 
 /** Body of a deleteContainer. */
@@ -768,4 +1353,44 @@ function pathBody(path: string): Buffer {
   const body = new Writer(path.length * 3 + 8)
   body.string(path)
   return body.bytes()
+}
+
+/** Body of a reconfig as it is proposed: the new content of /zookeeper/config. */
+function configBody(text: string): Buffer {
+  const body = new Writer(text.length * 3 + 8)
+  body.string(text)
+  return body.bytes()
+}
+
+function decodeForwarded(bytes: Uint8Array): Batch {
+  try {
+    return Batch.decode(bytes)
+  } catch (error) {
+    throw new PeerFault(`forwarded requests can not be read: ${error instanceof Error ? error.message : error}`)
+  }
+}
+
+function connectionsOf({ origins }: Proposed): Connection[] {
+  return origins.connections.filter((connection) => connection !== undefined)
+}
+
+/** BatchOption bits: what this server, as leader, lets apply know of its settings. */
+function batchOptions({ enforceQuota, skipAcl, ttlEnabled }: Config): number {
+  let options = 0
+  if (enforceQuota) options |= BatchOption.enforceQuota
+  if (skipAcl) options |= BatchOption.skipAcl
+  if (!ttlEnabled) options |= BatchOption.ttlDisabled
+  return options
+}
+
+/** A standalone server has nobody to talk to. */
+const noPeers: Peers = {
+  send: () => undefined,
+  flush: () => undefined,
+  drained: async () => undefined,
+  drop: () => undefined,
+  setMembers: () => undefined,
+  suspend: () => undefined,
+  resume: () => undefined,
+  close: async () => undefined,
 }

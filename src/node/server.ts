@@ -1,24 +1,28 @@
 // Assembles a server from its parts and takes it down again: storage, state, node, ports. The only place that knows
 // all of them.
+import { assert } from '../base/assert.ts'
 import type { Logger } from '../base/log.ts'
+import { zabdVersion } from '../base/version.ts'
 import { formatZxid } from '../base/zxid.ts'
-import { type Config, ConfigError } from '../config/types.ts'
+import { writeMembers } from '../config/dynamic-file.ts'
+import type { Config } from '../config/types.ts'
+import type { TcpPeers } from '../peers/network.ts'
+import type { PeerHandler, Peers } from '../peers/types.ts'
 import { type BoundAddress, type ListenAddress, Listener } from '../server/listener.ts'
 import { findApacheData } from '../storage/format.ts'
 import { openStorage } from '../storage/open.ts'
-import { type CheckpointMeta, type CheckpointStore, type Storage, StorageError } from '../storage/types.ts'
-import { ImageReader, type ImageState } from '../tree/image.ts'
+import type { Storage } from '../storage/types.ts'
 import { Tree } from '../tree/tree.ts'
-import { majority } from '../zab/quorum.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { createInspector } from './inspector.ts'
+import { loadTree } from './load.ts'
+import { type Membership, memberLines } from './membership.ts'
 import { Node } from './node.ts'
 
 /** How often the size of the data on disk is measured. */
 const diskMeasureMs = 10_000
 /** Clients get this long to take what is still on its way to them. */
 const drainMs = 1000
-const progressMs = 1000
 
 /** A server that runs. */
 export type RunningServer = {
@@ -38,7 +42,8 @@ export type ServerParts = {
 }
 
 /**
- * Starts a server and resolves when it serves clients. Rejects with ConfigError, StorageError, or the system's error
+ * Starts a server. Resolves when a standalone one serves clients, when a member of an ensemble listens to clients and
+ * to the other members: it serves as soon as there is a leader. Rejects with ConfigError, StorageError, or the system's error
  * for an address that can not be had; then nothing is left open.
  */
 export async function startServer(
@@ -46,8 +51,6 @@ export async function startServer(
   logger: Logger,
   parts: ServerParts = {},
 ): Promise<RunningServer> {
-  if (!config.standalone)
-    throw new ConfigError('this version of zabd runs standalone only: give one server or none (server.N)')
   const tls = config.tls === undefined ? undefined : await loadClientTls(config.tls, logger)
   const clock = parts.clock ?? systemClock
   await warnOfForeignData(config, logger)
@@ -64,19 +67,32 @@ export async function startServer(
     const end = settleable<Error | undefined>()
     const tree = new Tree()
     await loadTree(tree, storage.checkpoint, config.dataDir, logger, clock)
+    const created = config.standalone ? undefined : await loadPeers(config, logger, clock, tree)
+    let bound: readonly BoundAddress[] = []
+    let told = false
+    const onServing = () => {
+      if (told) return
+      told = true
+      const znodes = node?.inspector?.inspect().znodes
+      const role = node?.state
+      logger.info(
+        { role, client: bound.map(describeAddress), zxid: formatZxid(tree.zxid), znodes },
+        `ready to serve clients on ${bound.map(describeAddress).join(' and ')}${loopbackHint(config)}`,
+      )
+    }
     node = new Node({
       config,
       logger,
       clock,
       tree,
-      log: storage.log,
-      checkpoints: storage.checkpoint,
-      quorum: majority([config.id]),
+      storage,
+      peers: created?.connect,
       random: parts.random ?? Math.random,
+      onServing,
+      onConfig: (membership) => void saveMembership(config, membership, logger),
       onFatal: (error) => end.settle(error),
     })
     listener = new Listener({ ...listenerOptions(config), tls }, node)
-    let bound: readonly BoundAddress[] = []
     node.inspector = createInspector({
       node,
       config,
@@ -86,16 +102,16 @@ export async function startServer(
       diskBytes: disk.bytes,
     })
     bound = await listener.open()
-    await node.start()
-    logger.info(
-      {
-        role: 'standalone',
-        client: bound.map(describeAddress),
-        zxid: formatZxid(tree.zxid),
-        znodes: node.inspector.inspect().znodes,
-      },
-      `ready to serve clients on ${bound.map(describeAddress).join(' and ')}${loopbackHint(config)}`,
-    )
+    const serving = node.start()
+    if (created === undefined) {
+      await serving
+    } else {
+      serving.catch((error: unknown) => end.settle(error as Error))
+      logger.info(
+        { id: config.id, peer: await created.listen(), client: bound.map(describeAddress) },
+        'listening to the other servers',
+      )
+    }
     const running = { node, listener }
     return {
       addresses: bound,
@@ -119,6 +135,42 @@ export async function startServer(
 async function loadClientTls(config: NonNullable<Config['tls']>, logger: Logger) {
   const { loadTls } = await import('../server/tls.ts')
   const tls = loadTls(config, new Date())
+  for (const warning of tls.warnings) logger.warn(warning)
+  return tls
+}
+
+/** The port to the other servers. Loaded only where there are any: it costs a start some time. */
+async function loadPeers(config: Config, logger: Logger, clock: Clock, tree: Tree) {
+  const { createPeers } = await import('../peers/network.ts')
+  let peers: TcpPeers | undefined
+  const tls = config.quorumTls === undefined ? undefined : await loadQuorumTls(config.quorumTls, logger)
+  return {
+    connect: (handler: PeerHandler): Peers => {
+      peers = createPeers({
+        id: config.id,
+        listen: config.peerAddress ?? { host: undefined, port: 0 },
+        members: [],
+        handler,
+        logger,
+        ensembleId: () => tree.settings?.ensembleId,
+        version: zabdVersion(),
+        keepaliveMs: (config.syncLimit * config.tickTime) / 2,
+        secret: config.peerSecret,
+        tls: tls && { loaded: tls, hostnameVerification: config.quorumHostnameVerification },
+        clock,
+      })
+      return peers
+    },
+    listen: () => {
+      assert(peers !== undefined, 'the port to the other servers is opened before there is one')
+      return peers.listen()
+    },
+  }
+}
+
+async function loadQuorumTls(config: NonNullable<Config['quorumTls']>, logger: Logger) {
+  const { loadTls } = await import('../server/tls.ts')
+  const tls = loadTls(config, new Date(), 'ssl.quorum')
   for (const warning of tls.warnings) logger.warn(warning)
   return tls
 }
@@ -158,50 +210,21 @@ function loopbackHint(config: Config): string {
   return local ? '; only this machine can connect, --client-host 0.0.0.0 opens it to others' : ''
 }
 
-/** Loads the newest checkpoint, or makes the tree of a fresh server. Throws StorageError if it is damaged. */
-async function loadTree(
-  tree: Tree,
-  store: CheckpointStore,
-  dataDir: string,
-  logger: Logger,
-  clock: Clock,
-): Promise<void> {
-  const { meta } = store
-  if (meta === undefined) {
-    tree.initialize()
-    return
-  }
-  const began = clock.now()
-  let told = began
-  const reader = new ImageReader(tree)
+/** The members as the ensemble has them now, in the files that the next start reads. */
+async function saveMembership(config: Config, membership: Membership, logger: Logger): Promise<void> {
+  if (config.file === undefined) return
+  const own = membership.servers.find(({ id }) => id === config.id)
   try {
-    await store.load(
-      (key, value) => reader.record(key, value),
-      (records) => {
-        const now = clock.now()
-        if (now - told < progressMs) return
-        told = now
-        logger.info({ records, of: meta.nodes }, 'loading the checkpoint')
-      },
-    )
-    reader.finish(meta, meta.state as ImageState, meta.zxid)
+    const path = await writeMembers({
+      configFile: config.file,
+      lines: memberLines(membership),
+      version: membership.version,
+      hasClientPort: own?.clientPort !== undefined,
+    })
+    logger.info({ path, version: membership.version.toString(16) }, 'the members have changed')
   } catch (error) {
-    throw damaged(error, dataDir, meta)
+    logger.error({ err: error }, 'the members have changed, but the configuration files could not be written')
   }
-  const ms = Math.round(clock.now() - began)
-  logger.info({ znodes: meta.nodes, zxid: formatZxid(meta.zxid), ms }, 'checkpoint loaded')
-}
-
-function damaged(error: unknown, dataDir: string, meta: CheckpointMeta): StorageError {
-  if (error instanceof StorageError) return error
-  const reason = error instanceof Error ? error.message : String(error)
-  return new StorageError(
-    'corrupt',
-    dataDir,
-    `the checkpoint of ${formatZxid(meta.zxid)} can not be loaded: ${reason}`,
-    'restore the data directory from a backup, or in an ensemble empty it and let this server follow its leader',
-    error,
-  )
 }
 
 /** Keeps the size on disk at hand, since asking the file system takes its time. */

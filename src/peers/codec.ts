@@ -158,10 +158,11 @@ function readU32(from: Uint8Array, at: number): number {
 function toRow(message: PeerMessage, attached: Uint8Array[]): Row {
   switch (message.type) {
     case 'status': {
-      const { state, leader, candidate, current, last, epoch, blank, reconfigured } = message
+      const { state, leader, candidate, current, last, epoch, blank, blanks } = message
       const place = [states.indexOf(state), leader ?? null, candidate, current, last, epoch]
       const votings = message.votings.map(votingToRow)
-      return [Kind.status, ...place, blank, blankRules.indexOf(message.blanks), votings, reconfigured]
+      const electors = [votings, message.reconfigured, message.committedVoting]
+      return [Kind.status, ...place, blank, blankRules.indexOf(blanks), ...electors]
     }
     case 'followerInfo':
       return [Kind.followerInfo, message.session, message.accepted, message.observer, message.blank]
@@ -453,6 +454,7 @@ function statusFrom(fields: Fields): PeerMessage {
     blanks: fields.oneOf(blankRules),
     votings: fields.votings(),
     reconfigured: fields.flag(),
+    committedVoting: fields.zxid(),
   }
 }
 

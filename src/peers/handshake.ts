@@ -173,26 +173,22 @@ export class Handshake {
   }
 
   #takeHello(body: Buffer): Progress | undefined {
+    const { secret, role, self } = this.#options
     const version = body.length < 2 ? undefined : body.readUInt16BE(0)
     if (version !== undefined && version !== protocolVersion) {
-      const text = `the other server speaks version ${version} of the protocol between servers, this one (${this.#options.self.version}) version ${protocolVersion}`
+      const text = `server ${self.id} (${self.version}) speaks version ${protocolVersion} of the protocol between servers, the other side version ${version}`
       return this.#refuse(RefusalCode.version, text)
     }
     const hello = decodeHello(body)
     if (hello === undefined) return this.#refuse(RefusalCode.malformed, 'a hello that can not be read')
     this.#hello = hello
-    const { secret, role } = this.#options
     if (secret !== undefined && !hello.hasSecret) {
-      return this.#refuse(
-        RefusalCode.secretMissing,
-        'this server asks for the shared secret, the other has none',
-      )
+      const text = `server ${self.id} asks for the shared secret, server ${hello.id} has none`
+      return this.#refuse(RefusalCode.secretMissing, text)
     }
     if (secret === undefined && hello.hasSecret) {
-      return this.#refuse(
-        RefusalCode.secretUnexpected,
-        'this server has no shared secret, the other asks for one',
-      )
+      const text = `server ${self.id} has no shared secret, server ${hello.id} asks for one`
+      return this.#refuse(RefusalCode.secretUnexpected, text)
     }
     this.#theirHello = Buffer.from(body)
     this.#expected = Part.proof
@@ -216,10 +212,8 @@ export class Handshake {
     const ensemble = body.subarray(1, 1 + ensembleBytes)
     const prover = role === 'dialer' ? 'acceptor' : 'dialer'
     if (secret !== undefined && !timingSafeEqual(mac, this.#mac(secret, prover, ensemble))) {
-      return this.#refuse(
-        RefusalCode.secretWrong,
-        "the other server's shared secret is not that of this server",
-      )
+      const text = `the shared secret of server ${hello.id} is not that of server ${this.#options.self.id}`
+      return this.#refuse(RefusalCode.secretWrong, text)
     }
     const remote: Remote = {
       id: hello.id,

@@ -61,6 +61,11 @@ export function dialTrouble(
 
 function errorTrouble(error: Error, secure: boolean): Trouble {
   const code = codeOf(error) ?? 'unknown'
+  if (secure && code === 'ECONNRESET') {
+    // What a server without TLS does when it sees the beginning of TLS
+    const text = 'it closed the connection instead of speaking TLS; is sslQuorum=true there, too?'
+    return { text, code: 'no TLS', warn: true }
+  }
   const known = system.get(code)
   if (known !== undefined) return { text: `${known} (${code})`, code, warn: false }
   if (!secure) return { text: error.message, code, warn: false }

@@ -67,8 +67,11 @@ export interface Backend {
   mintSession(): number
   /** The 16 bytes that prove the ownership of a session. */
   passwordOf(session: number): Buffer
-  /** Whether a session is open and not about to be closed. */
-  isOpen(session: number): boolean
+  /**
+   * The client of `connection` says, with the right password, that it has this session. `connection.claimed` says whether
+   * the session is open: at once or, where another server knows it, later.
+   */
+  claim(session: number, connection: Connection): void
   /** Makes `connection` the one of its session; another one that had it is closed. */
   attach(connection: Connection): void
   /** A frame of the session arrived. */

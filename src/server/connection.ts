@@ -83,6 +83,8 @@ export class Connection implements ReadContext<Connection> {
   #flushQueued = false
   #submitted = 0
   #done = 0
+  /** Syncs among those that are not done. */
+  #syncs = 0
   readonly #waiting: Waiting[] = []
   #waitingBytes = 0
   #paused = false
@@ -183,6 +185,11 @@ export class Connection implements ReadContext<Connection> {
       }
       if (buf.length - pos - 4 < length) {
         this.#need = 4 + length
+        break
+      }
+      if (this.#syncs > 0 && length >= 8 && isWrite(buf.readInt32BE(pos + 8))) {
+        // Syncs and writes are answered by different means: here the order between them is kept.
+        this.#pause()
         break
       }
       this.#frame(buf, pos + 4, pos + 4 + length, arrived)
@@ -363,9 +370,25 @@ export class Connection implements ReadContext<Connection> {
     }
     stats.connectionRevalidations++
     // The password is checked before anything else, so that a stranger can not cut a session's connection.
-    const known = Number.isSafeInteger(session) && backend.isOpen(session)
-    if (known && password.equals(backend.passwordOf(session))) this.#established(session)
-    else this.#refuseSession()
+    if (!Number.isSafeInteger(session) || !password.equals(backend.passwordOf(session))) {
+      this.#refuseSession()
+      return
+    }
+    this.#phase = 'connecting'
+    this.#requestedSession = session
+    backend.claim(session, this)
+  }
+
+  /** Whether the session that the client came with is open, and the client this server's. */
+  claimed(open: boolean): void {
+    if (this.isClosed) return
+    if (!open) {
+      this.#refuseSession()
+      return
+    }
+    this.#established(this.#requestedSession)
+    this.#queueFlush()
+    if (this.#heldBytes > 0) this.#backend.stalled(this)
   }
 
   #established(session: number): void {
@@ -517,6 +540,7 @@ export class Connection implements ReadContext<Connection> {
       case Op.sync: {
         const path = r.string()
         this.#submitted++
+        this.#syncs++
         this.#backend.sync(xid, path, this, arrived)
         break
       }
@@ -577,6 +601,11 @@ export class Connection implements ReadContext<Connection> {
       this.#resume()
       return
     }
+    if (err === Code.sessionMoved) {
+      // Its client is connected to another server by now (ZOOKEEPER-710).
+      this.destroy()
+      return
+    }
     const out = this.#output()
     const at = out.pos
     out.int(0)
@@ -586,6 +615,7 @@ export class Connection implements ReadContext<Connection> {
     if (err === Code.ok) out.raw(body.buf, 0, body.pos)
     this.#finish(out, at)
     this.#served(kind, xid, zxid, arrived, kind !== Op.sync)
+    if (kind === Op.sync && --this.#syncs === 0 && this.#heldBytes > 0) this.#backend.stalled(this)
     if (kind === Op.closeSession) {
       this.close()
       return

@@ -57,7 +57,7 @@ export function admissionError(type: number, r: Reader, rules: WriteRules): numb
     case Op.reconfig:
       for (let i = 0; i < 3; i++) r.field()
       r.long()
-      return rules.reconfigEnabled ? Code.unimplemented : Code.reconfigDisabled
+      return rules.reconfigEnabled ? Code.ok : Code.reconfigDisabled
     case Op.deleteContainer:
       // Only the reaper deletes containers (semantics.md rule 20).
       return Code.badArguments

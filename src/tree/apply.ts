@@ -87,6 +87,8 @@ export class Applier {
         return this.#deleteContainer()
       case Op.settings:
         return this.#settings()
+      case Op.reconfig:
+        return this.#reconfig()
       case Op.multi:
         return this.#multi()
       default:
@@ -485,6 +487,23 @@ export class Applier {
     const owned = tree.ephemeralsOf(this.#session)
     for (const node of [...owned]) this.#remove(node)
     tree.endSession(this.#session)
+    return Code.ok
+  }
+
+  /** The leader has judged it: all that is left to do is to write the new configuration down. */
+  #reconfig(): number {
+    const { tree } = this
+    const { store } = tree
+    const r = this.#body
+    const length = r.field()
+    const node = store.findPath('/zookeeper/config')
+    if (node === NONE) return Code.noNode
+    tree.replaceData(node, r.buf, r.start, length, this.#zxid, this.#time)
+    tree.changed(EventType.nodeDataChanged, node)
+    if (this.#wanted) {
+      this.reply.buffer(tree.data(node))
+      writeStat(this.reply, store, node)
+    }
     return Code.ok
   }
 

@@ -10,7 +10,15 @@ import type { Id } from './acl.ts'
 export const BatchOption = { enforceQuota: 1, skipAcl: 2, ttlDisabled: 4 } as const
 
 const formatVersion = 1
+/** With a column of runs behind. */
+const runsVersion = 2
 const packr = new Packr({ useRecords: false, variableMapSize: true })
+
+/**
+ * Where transactions of a batch come from that another server than the leader had from its clients: `count` of them,
+ * sent by `server` in its relation `session` with the leader (zab/messages.ts).
+ */
+export type Run = { readonly from: number; count: number; readonly server: number; readonly session: number }
 
 /** Column-wise list of transactions. Fill with `add`, then `encode`; or `decode` one. */
 export class Batch {
@@ -28,6 +36,8 @@ export class Batch {
   readonly ends: number[]
   /** Distinct lists of connection ids. */
   readonly idLists: (readonly Id[])[]
+  /** Forwarded transactions: where they begin and how many they are, ascending. Apply does not look at them. */
+  readonly runs: Run[]
   /** Bodies behind each other; valid up to the last end. */
   bodies: Buffer
   /** Indexes of `idLists` by their text, once there are many. */
@@ -42,6 +52,7 @@ export class Batch {
     this.auths = []
     this.ends = []
     this.idLists = []
+    this.runs = []
     this.bodies = noBytes
   }
 
@@ -84,6 +95,15 @@ export class Batch {
     this.ends.push(at + length)
   }
 
+  /** Notes that the transaction added last was sent by `server` in its relation `session`. */
+  forwarded(server: number, session: number): void {
+    const index = this.count - 1
+    const run = this.runs[this.runs.length - 1]
+    if (run !== undefined && run.server === server && run.session === session && run.from + run.count === index)
+      run.count++
+    else this.runs.push({ from: index, count: 1, server, session })
+  }
+
   #grow(used: number, needed: number): void {
     let size = Math.max(4096, this.bodies.length * 2)
     while (size < needed) size *= 2
@@ -107,8 +127,8 @@ export class Batch {
 
   /** The batch as bytes, for the log and the peers. */
   encode(): Buffer {
-    return packr.pack([
-      formatVersion,
+    const fields = [
+      this.runs.length === 0 ? formatVersion : runsVersion,
       this.time,
       this.options,
       this.kinds,
@@ -118,14 +138,17 @@ export class Batch {
       this.ends,
       this.idLists.map((ids) => ids.flatMap((id) => [id.scheme, id.id])),
       this.bodies.subarray(0, this.size),
-    ])
+    ]
+    if (this.runs.length > 0)
+      fields.push(this.runs.flatMap(({ from, count, server, session }) => [from, count, server, session]))
+    return packr.pack(fields)
   }
 
   /** Reads what `encode` wrote. Throws InvariantError if it is not such a batch. */
   static decode(bytes: Uint8Array): Batch {
     const fields = unpacked(bytes)
-    assert(Array.isArray(fields) && fields.length === 10, notABatch)
-    const [version, time, options, kinds, sessions, cxids, auths, ends, idLists, bodies] = fields as [
+    assert(Array.isArray(fields), notABatch)
+    const [version, time, options, kinds, sessions, cxids, auths, ends, idLists, bodies, runs] = fields as [
       number,
       number,
       number,
@@ -136,8 +159,10 @@ export class Batch {
       number[],
       string[][],
       Uint8Array,
+      number[] | undefined,
     ]
-    assert(version === formatVersion, `batch format ${version} is unknown to this version of zabd`)
+    assert(version === formatVersion || version === runsVersion, `batch format ${version} is unknown to this version of zabd`)
+    assert(fields.length === (version === formatVersion ? 10 : 11), notABatch)
     assert(Array.isArray(idLists) && idLists.every(isFlatList) && bodies instanceof Uint8Array, notABatch)
     for (const column of [kinds, sessions, cxids, auths ?? kinds, ends])
       assert(isColumn(column) && column.length === kinds.length, notABatch)
@@ -161,8 +186,20 @@ export class Batch {
         ids.push({ scheme: flat[i] as string, id: flat[i + 1] as string })
       batch.idLists.push(ids)
     }
+    if (runs !== undefined) batch.#readRuns(runs)
     batch.bodies = Buffer.from(bodies.buffer, bodies.byteOffset, bodies.byteLength)
     return batch
+  }
+
+  #readRuns(flat: readonly number[]): void {
+    assert(isColumn(flat) && flat.length % 4 === 0, notABatch)
+    let end = 0
+    for (let i = 0; i < flat.length; i += 4) {
+      const [from, count, server, session] = flat.slice(i, i + 4) as [number, number, number, number]
+      assert(from >= end && count > 0 && from + count <= this.count, notABatch)
+      end = from + count
+      this.runs.push({ from, count, server, session })
+    }
   }
 }
 

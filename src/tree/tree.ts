@@ -86,16 +86,16 @@ export type PendingEncoder = (node: NodeRef) => void
 
 /** The state and its indexes. */
 export class Tree {
-  readonly store: Store
-  readonly acls: AclTable
+  store: Store
+  acls: AclTable
   readonly quotas: QuotaTable
   /** Open sessions: id to timeout in ms. */
-  readonly sessions = new Map<number, number>()
-  readonly #ephemerals = new Map<number, Set<NodeRef>>()
+  sessions = new Map<number, number>()
+  #ephemerals = new Map<number, Set<NodeRef>>()
   #ephemeralCount = 0
   /** Candidates of the reaper (semantics.md rule 18). */
-  readonly containers = new Set<NodeRef>()
-  readonly ttls = new Set<NodeRef>()
+  containers = new Set<NodeRef>()
+  ttls = new Set<NodeRef>()
   settings: Settings | undefined
   /** The last transaction applied; 0 in a fresh tree. */
   zxid = 0
@@ -642,6 +642,35 @@ export class Tree {
     })
     for (const id of this.sessions.keys()) this.#dirtySessions.add(id)
     this.#settingsDirty = true
+  }
+
+  /**
+   * Becomes what `other` is, a tree that was just loaded and that nobody uses any more. No multi and no checkpoint may
+   * be under way (asserted).
+   */
+  adopt(other: Tree): void {
+    assert(this.#undo === undefined && this.#encodePending === undefined, 'the tree is in use')
+    this.store = other.store
+    this.acls = other.acls
+    this.quotas.paths.clear()
+    for (const path of other.quotas.paths) this.quotas.paths.add(path)
+    this.sessions = other.sessions
+    this.#ephemerals = other.#ephemerals
+    this.#ephemeralCount = other.#ephemeralCount
+    this.containers = other.containers
+    this.ttls = other.ttls
+    this.settings = other.settings
+    this.zxid = other.zxid
+    this.#digestHigh = other.#digestHigh
+    this.#digestLow = other.#digestLow
+    this.#stale = other.#stale
+    this.#dirty = other.#dirty
+    this.#removed = other.#removed
+    this.#dirtySessions = other.#dirtySessions
+    this.#settingsDirty = other.#settingsDirty
+    this.#dirtyBytes = other.#dirtyBytes
+    this.changes.count = 0
+    this.notices.length = 0
   }
 
   /** Sessions are marked as already stored, for loading. */

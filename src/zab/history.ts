@@ -9,8 +9,8 @@ export type History = {
   /** `last` of each entry above trimmedTo, ascending. */
   readonly lasts: number[]
   /**
-   * Who votes, as the history changed it, ascending: every change above trimmedTo, and the newest one at or below. All
-   * but the newest are committed: the next one is proposed only then.
+   * Who votes, as the history changed it, ascending: every change above trimmedTo, and the newest one at or below. One
+   * that really changes something is committed before the next is proposed.
    */
   readonly votings: VotingAt[]
   /** Everything up to here is on disk. Never above the end. */

@@ -2,6 +2,7 @@
 // the core has to remember to do so.
 import { endOf } from './history.ts'
 import type { Status } from './messages.ts'
+import { isSameVoting } from './quorum.ts'
 import { atRest, type Core, isBlank, peerOf, send } from './state.ts'
 
 /** Says nothing of itself but that it looks. */
@@ -54,9 +55,19 @@ export function statusOf(core: Core): Status {
   }
 }
 
-/** zxid of the newest voting that is committed for certain: another could not come before that. */
-function knownVoting({ inForce, history }: Core): number {
-  return inForce.committed ? inForce.zxid : (history.votings.at(-2)?.zxid ?? 0)
+/**
+ * zxid of the newest voting that is committed for certain: known to be, or followed by another. One that only writes down
+ * what is in force anyway may be followed at once.
+ */
+function knownVoting({ inForce, history, committed }: Core): number {
+  if (inForce.committed) return inForce.zxid
+  const { votings } = history
+  const known = votings.findLastIndex((one, i) => {
+    const before = votings[i - 1]?.voting
+    const followed = i < votings.length - 1 && before !== undefined && !isSameVoting(before, one.voting)
+    return followed || one.zxid <= committed
+  })
+  return votings[known]?.zxid ?? 0
 }
 
 function asCandidate(core: Core, status: Status, current: number, last: number): Status {

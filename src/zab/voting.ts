@@ -3,7 +3,7 @@
 // Reconfiguration. A voting comes in as an entry of the history. From its appending on a server needs a quorum of it
 // *and* of the one before it, for everything; from its commit on (as far as this server knows) it stands alone. So
 // whoever is elected without the entry was elected by a quorum of the old voting that lacks it, and nobody can have
-// committed it; whoever has it is in the same position as a joint configuration of raft's. One comes after the other, so
+// committed it; whoever has it is in the same position as in a joint configuration of raft's. One comes after the other, so
 // all but the newest in a log are committed. Votes are judged by the candidate's voting: a voter may not know yet that
 // it is one. And nobody votes for who is behind itself, so a server that missed a reconfiguration is not elected by those
 // who know of it.

@@ -102,8 +102,8 @@ export class FakeBackend implements Backend {
   passwordOf(): Buffer {
     return Buffer.alloc(16, 7)
   }
-  isOpen(): boolean {
-    return true
+  claim(_session: number, connection: Connection): void {
+    connection.claimed(true)
   }
   attach(): void {}
   touch(): void {}

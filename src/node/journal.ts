@@ -1,0 +1,134 @@
+// The log as the consensus core uses it: appends, truncations and installed snapshots happen in the order in which they
+// were asked for, and appends that gather while the disk is busy go there as one synced write. It decides nothing, and
+// after a failure it does nothing more until `clear`.
+import { assert } from '../base/assert.ts'
+import type { LogStore } from '../storage/types.ts'
+import type { Entry } from '../zab/types.ts'
+import type { Clock } from './clock.ts'
+
+type Change =
+  | { readonly type: 'append'; readonly entries: Entry[] }
+  | { readonly type: 'truncate'; readonly zxid: number }
+  | { readonly type: 'task'; readonly work: () => Promise<void> }
+
+export type JournalOptions = {
+  readonly log: LogStore
+  readonly clock: Clock
+  /** Everything up to this zxid is durable; the sync took `ms`. The next write is under way already. */
+  readonly onDurable: (zxid: number, ms: number) => void
+  readonly onTruncated: (zxid: number) => void
+  /** Nothing that was asked for and not reported may be relied upon. Called once. */
+  readonly onFailure: (error: unknown) => void
+}
+
+/** See file header. */
+export class Journal {
+  readonly #options: JournalOptions
+  #queue: Change[] = []
+  #busy = false
+  #failed = false
+  /** Truncations asked for and not done. */
+  #truncations = 0
+  /** Counts `clear`s: what an earlier life still has under way is not reported. */
+  #life = 0
+  #waiting: (() => void)[] = []
+
+  constructor(options: JournalOptions) {
+    this.#options = options
+  }
+
+  /** Nothing is under way or waits. */
+  get idle(): boolean {
+    return !this.#busy && this.#queue.length === 0
+  }
+
+  /** Entries may be read from the log only while none of them is being cut. */
+  get readable(): boolean {
+    return this.#truncations === 0
+  }
+
+  append(entry: Entry): void {
+    const newest = this.#queue[this.#queue.length - 1]
+    if (newest?.type === 'append') newest.entries.push(entry)
+    else this.#add({ type: 'append', entries: [entry] })
+  }
+
+  truncate(zxid: number): void {
+    this.#truncations++
+    this.#add({ type: 'truncate', zxid })
+  }
+
+  /** Runs `work` when everything before it is done, and nothing beside it. A rejection is a failure. */
+  task(work: () => Promise<void>): void {
+    this.#add({ type: 'task', work })
+  }
+
+  /** Resolves when it is idle, or has failed. */
+  async settled(): Promise<void> {
+    while (this.#busy || (this.#queue.length > 0 && !this.#failed)) await this.#nextEnd()
+  }
+
+  /** Forgets what waits, and works again after a failure. Nothing may be under way (asserted). */
+  clear(): void {
+    assert(!this.#busy, 'the journal is cleared while it writes')
+    this.#life++
+    this.#queue = []
+    this.#truncations = 0
+    this.#failed = false
+  }
+
+  #nextEnd(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  #add(change: Change): void {
+    this.#queue.push(change)
+    if (!this.#busy && !this.#failed) this.#begin()
+  }
+
+  #begin(): void {
+    const change = this.#queue.shift()
+    if (change === undefined) return
+    this.#busy = true
+    const { log, clock } = this.#options
+    const began = clock.now()
+    const life = this.#life
+    const done =
+      change.type === 'append'
+        ? log.append(change.entries)
+        : change.type === 'truncate'
+          ? log.truncate(change.zxid)
+          : change.work()
+    done.then(
+      () => this.#done(change, began, life),
+      (error: unknown) => this.#fail(error, life),
+    )
+  }
+
+  /** The next change goes to the disk before this one is reported, so that the disk is never idle. */
+  #done(change: Change, began: number, life: number): void {
+    this.#busy = false
+    const { onDurable, onTruncated, clock } = this.#options
+    if (change.type === 'truncate') this.#truncations--
+    if (life === this.#life) this.#begin()
+    this.#wake()
+    if (life !== this.#life) return
+    if (change.type === 'append')
+      onDurable((change.entries[change.entries.length - 1] as Entry).last, clock.now() - began)
+    else if (change.type === 'truncate') onTruncated(change.zxid)
+  }
+
+  #fail(error: unknown, life: number): void {
+    this.#busy = false
+    if (life === this.#life && !this.#failed) {
+      this.#failed = true
+      this.#options.onFailure(error)
+    }
+    this.#wake()
+  }
+
+  #wake(): void {
+    if (this.#waiting.length === 0) return
+    for (const resolve of this.#waiting.splice(0)) resolve()
+  }
+}

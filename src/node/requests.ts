@@ -1,0 +1,138 @@
+// Requests of this server's clients on their way to their outcome: those that gather for the next proposal, or for the
+// leader, and those that the leader has been sent. The leader proposes what one learner sends in the order it was sent,
+// so the learner finds its own transactions again by counting. Who waits is a connection; nothing here knows more of it.
+import { assert } from '../base/assert.ts'
+import type { Connection } from '../server/connection.ts'
+import type { Id } from '../tree/acl.ts'
+import { Batch } from '../tree/batch.ts'
+
+/** Who waits for the transactions of a batch, and since when (monotonic ms); by their index. */
+export type Origins = {
+  readonly connections: (Connection | undefined)[]
+  readonly arrivals: number[]
+}
+
+/** What a leader proposes in one entry. */
+export type Proposed = { readonly batch: Batch; readonly origins: Origins }
+
+/** A learner's relation with its leader, by which its transactions are marked. */
+export type Relation = { readonly server: number; readonly leader: number; readonly session: number }
+
+/** See file header. */
+export class Requests {
+  /** Requests of this server's clients that are not answered. */
+  outstanding = 0
+  /** Bytes of their bodies. */
+  bytes = 0
+  readonly #options: number
+  #batch: Batch
+  #origins: Origins = noOrigins()
+  /** Sent to the leader, oldest first, from `#head` on. */
+  #sent: Origins = noOrigins()
+  #head = 0
+
+  /** `options`: bits of BatchOption for what this server proposes. */
+  constructor(options: number) {
+    this.#options = options
+    this.#batch = new Batch(0, options)
+  }
+
+  /** Requests that gather. */
+  get count(): number {
+    return this.#batch.count
+  }
+
+  /** A request; `origin` is whoever waits for the outcome. The body `buf[start, end)` is copied. */
+  add(
+    kind: number,
+    session: number,
+    cxid: number,
+    ids: readonly Id[],
+    buf: Uint8Array,
+    start: number,
+    end: number,
+    origin: Connection | undefined,
+    arrived: number,
+  ): void {
+    this.#batch.add(kind, session, cxid, ids, buf, start, end)
+    this.#origins.connections.push(origin)
+    this.#origins.arrivals.push(arrived)
+    if (origin === undefined) return
+    this.outstanding++
+    this.bytes += end - start
+  }
+
+  /** Marks the request added last as one that `server` sent in its relation `session`. */
+  forwarded(server: number, session: number): void {
+    this.#batch.forwarded(server, session)
+  }
+
+  /** Takes what has gathered, to propose it; `time` is the wall clock, ms. */
+  take(time: number): Proposed {
+    const proposed = { batch: this.#batch, origins: this.#origins }
+    proposed.batch.time = time
+    this.#batch = new Batch(0, this.#options)
+    this.#origins = noOrigins()
+    return proposed
+  }
+
+  /** Takes what has gathered as bytes for the leader, and remembers who waits. */
+  send(): Buffer {
+    const { batch, origins } = this.take(0)
+    const sent = this.#sent
+    if (this.#head === sent.connections.length) {
+      this.#sent = origins
+      this.#head = 0
+    } else {
+      for (const connection of origins.connections) sent.connections.push(connection)
+      for (const arrived of origins.arrivals) sent.arrivals.push(arrived)
+    }
+    return batch.encode()
+  }
+
+  /** Who waits here for transactions of a batch that `relation` has part in. */
+  originsOf(batch: Batch, relation: Relation | undefined): Origins | undefined {
+    if (relation === undefined) return undefined
+    let origins: Origins | undefined
+    for (const { from, count, server, session } of batch.runs) {
+      if (server !== relation.server || session !== relation.session) continue
+      origins ??= noOrigins()
+      assert(this.#head + count <= this.#sent.connections.length, 'the leader proposed what it was not sent')
+      for (let i = from; i < from + count; i++, this.#head++) {
+        origins.connections[i] = this.#sent.connections[this.#head]
+        origins.arrivals[i] = this.#sent.arrivals[this.#head] as number
+      }
+    }
+    this.#compact()
+    return origins
+  }
+
+  /** The outcome of a request of `bytes` was handed over. */
+  answered(bytes: number): void {
+    this.outstanding--
+    this.bytes -= bytes
+  }
+
+  /** Gives everything up; adds to `waiting` who waits for any of it. */
+  abandon(waiting: Set<Connection>): void {
+    for (const { connections } of [this.#origins, this.#sent])
+      for (const connection of connections) if (connection !== undefined) waiting.add(connection)
+    this.take(0)
+    this.#sent = noOrigins()
+    this.#head = 0
+    this.outstanding = 0
+    this.bytes = 0
+  }
+
+  #compact(): void {
+    const { connections, arrivals } = this.#sent
+    if (this.#head < 1024 || this.#head * 2 < connections.length) return
+    connections.splice(0, this.#head)
+    arrivals.splice(0, this.#head)
+    this.#head = 0
+  }
+}
+
+function noOrigins(): Origins {
+  return { connections: [], arrivals: [] }
+}
