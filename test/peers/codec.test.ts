@@ -78,6 +78,7 @@ const byType: { readonly [T in PeerMessage['type']]: fc.Arbitrary<PeerMessage> }
     blanks: fc.constantFrom('none', 'empty', 'any'),
     votings: fc.array(voting, { maxLength: 2 }),
     reconfigured: fc.boolean(),
+    committedVoting: count,
   }),
   followerInfo: messages('followerInfo', {
     session: count,
@@ -291,7 +292,7 @@ const malformed: Readonly<Record<string, Buffer>> = {
   'a voting with half a weight': frameOf([[10, 1, 0, [5, 6, 6, 0, [[1, 2], [], [[1]]]]]]),
   'columns of unequal length': frameOf([[24, 1, [1, 2], [1]]]),
   'a key without bytes': frameOf([[27, 1, [0], [1]]], Buffer.alloc(1)),
-  'an unknown state of a server': frameOf([[1, 3, null, false, -1, -1, -1, false, 0, [], false]]),
+  'an unknown state of a server': frameOf([[1, 3, null, false, -1, -1, -1, false, 0, [], false, 0]]),
 }
 
 for (const [what, frame] of Object.entries(malformed)) {

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
 import type { Clock } from '../../src/node/clock.ts'
+import { Handshake } from '../../src/peers/handshake.ts'
 import type { PeerMessage } from '../../src/peers/messages.ts'
 import { createPeers, type PeersOptions, type TcpPeers } from '../../src/peers/network.ts'
 
@@ -172,18 +173,20 @@ export type Proxy = {
   /** Ends all connections. */
   cut(): void
   /** Everything that passed, per connection. */
-  readonly recorded: { readonly toTarget: Buffer[]; readonly toDialer: Buffer[] }[]
+  readonly recorded: Journal<Recorded>
 }
+
+type Recorded = { readonly toTarget: Buffer[]; readonly toDialer: Buffer[] }
 
 /** Opens a proxy in front of a port of loopback; closed when the test is over. */
 export async function startProxy(t: TestContext, targetPort: number): Promise<Proxy> {
   const stalled = new Set<Direction>()
   const pairs = new Set<{ dialer: Socket; target: Socket }>()
-  const recorded: Proxy['recorded'][number][] = []
+  const recorded = new Journal<Recorded>()
   const server: Server = createServer({ noDelay: true }, (dialer) => {
     const target = connect({ host: '127.0.0.1', port: targetPort, noDelay: true })
     const pair = { dialer, target }
-    const record: Proxy['recorded'][number] = { toTarget: [], toDialer: [] }
+    const record: Recorded = { toTarget: [], toDialer: [] }
     pairs.add(pair)
     recorded.push(record)
     pump(dialer, target, record.toTarget)
@@ -240,6 +243,8 @@ function pump(from: Socket, to: Socket, record: Buffer[]): void {
 export class ManualClock implements Clock {
   #now = 0
   #timers: { readonly at: number; readonly callback: () => void }[] = []
+  /** The delays that were asked for, ms. */
+  readonly delays = new Journal<number>()
 
   now(): number {
     return this.#now
@@ -252,6 +257,7 @@ export class ManualClock implements Clock {
   after(ms: number, callback: () => void): { cancel(): void } {
     const timer = { at: this.#now + ms, callback }
     this.#timers.push(timer)
+    this.delays.push(ms)
     return { cancel: () => this.#remove(timer) }
   }
 
@@ -283,17 +289,108 @@ export class ManualClock implements Clock {
   }
 }
 
-/** A socket without any of the above, for bytes that no server sends. Destroyed when the test is over. */
-export async function rawConnection(
-  t: TestContext,
-  port: number,
-): Promise<{ socket: Socket; bytes: Journal<Buffer> }> {
+/** Resolves when `condition` holds; for what nobody reports. */
+export async function eventually(what: string, condition: () => boolean): Promise<void> {
+  const deadline = performance.now() + patienceMs
+  while (!condition()) {
+    assert.ok(performance.now() < deadline, `waited in vain for ${what}`)
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+/** A socket for bytes that no server sends. Destroyed when the test is over. */
+export async function rawConnection(t: TestContext, port: number): Promise<Socket> {
   const socket = connect({ host: '127.0.0.1', port, noDelay: true })
-  const bytes = new Journal<Buffer>()
-  socket.on('data', (chunk: Buffer) => bytes.push(chunk))
   socket.on('error', () => undefined)
   t.after(() => socket.destroy())
   await once(socket, 'connect')
-  assert.ok(socket.remotePort)
-  return { socket, bytes }
+  return socket
+}
+
+/** Everything that arrives until the other side closes. */
+export async function bytesUntilClosed(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+  await once(socket, 'close')
+  return Buffer.concat(chunks)
+}
+
+/** What a test plays: a server without a network. */
+export type RawIdentity = {
+  readonly id: number
+  /** First byte of the instance; 1. */
+  readonly instance?: number
+  readonly meant?: number
+  readonly ensemble?: Uint8Array
+  readonly version?: string
+  readonly secret?: Uint8Array
+}
+
+/** The chunks of a connection whose handshake is done. */
+export type RawPeer = { readonly socket: Socket; readonly chunks: Journal<Buffer> }
+
+/** Dials a server and plays the handshake. Rejects with `refused N` if it is refused. */
+export async function rawPeer(t: TestContext, port: number, identity: RawIdentity): Promise<RawPeer> {
+  return await shake(await rawConnection(t, port), 'dialer', identity)
+}
+
+/** Accepts one connection on a port of its own and plays the handshake. */
+export async function rawListener(
+  t: TestContext,
+  identity: RawIdentity,
+): Promise<{ readonly id: number; readonly port: number; readonly next: () => Promise<RawPeer> }> {
+  const sockets = new Journal<Socket>()
+  const server = createServer({ noDelay: true }, (socket) => {
+    socket.on('error', () => undefined)
+    t.after(() => socket.destroy())
+    sockets.push(socket)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => server.close())
+  let taken = 0
+  return {
+    id: identity.id,
+    port: (server.address() as AddressInfo).port,
+    next: async () => {
+      taken++
+      await sockets.reaches(taken)
+      return await shake(sockets.all[taken - 1]!, 'acceptor', identity)
+    },
+  }
+}
+
+function shake(socket: Socket, role: 'dialer' | 'acceptor', identity: RawIdentity): Promise<RawPeer> {
+  const { id, instance = 1, meant = 0, ensemble, version = 'raw', secret } = identity
+  const handshake = new Handshake({
+    role,
+    self: { id, instance: Buffer.alloc(16, instance), version },
+    meant,
+    secret,
+    ensemble: () => ensemble,
+    nonce: Buffer.alloc(32, instance),
+    admit: () => undefined,
+  })
+  const chunks = new Journal<Buffer>()
+  const first = handshake.start()
+  if (first !== undefined) socket.write(first)
+  return new Promise((resolve, reject) => {
+    const onClose = () => reject(new Error('closed'))
+    const onData = (chunk: Buffer) => {
+      const progress = handshake.receive(chunk)
+      for (const bytes of progress.out) socket.write(bytes)
+      if (progress.type === 'more') return
+      socket.removeListener('data', onData)
+      socket.removeListener('close', onClose)
+      if (progress.type === 'open') {
+        socket.on('data', (more: Buffer) => chunks.push(more))
+        if (progress.rest.length > 0) chunks.push(progress.rest)
+        resolve({ socket, chunks })
+      } else {
+        reject(new Error(progress.type === 'refused' ? `refused ${progress.refusal.code}` : progress.type))
+      }
+    }
+    socket.on('data', onData)
+    socket.on('close', onClose)
+  })
 }
