@@ -23,6 +23,8 @@ export class Checker {
   committed = 0
   /** The newest reconfiguration that was delivered. */
   voting: VotingAt | undefined
+  votings = 0
+  lostDisks = 0
   /** Of that one, or of the configuration. */
   quorum: Quorum
   /** Entries that were committed before the run. */
@@ -61,6 +63,7 @@ export class Checker {
 
   /** A server's disk is gone. */
   lost(id: number): void {
+    this.lostDisks++
     this.#lost.add(id)
     this.#stale = true
   }
@@ -153,6 +156,7 @@ export class Checker {
     this.sequence.push(entry)
     if (entry.voting !== undefined) {
       this.voting = { zxid: entry.last, voting: entry.voting }
+      this.votings++
       this.quorum = quorumOf(entry.voting)
       this.#stale = true
     }

@@ -6,11 +6,13 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { type Mutation, mutations } from './mutations.ts'
 import type { RunOptions, RunResult } from './run.ts'
+import { share, type Task } from './swarm.ts'
 
 export type MutationOptions = {
   /** Most seeds to try on each. */
   readonly seeds: number
   readonly steps: number
+  readonly workers: number
   /** Only the mutation of this name. */
   readonly only: string | undefined
   readonly print: (line: string) => void
@@ -22,17 +24,22 @@ type Runner = (options: RunOptions) => RunResult
 const built = fileURLToPath(new URL('..', import.meta.url))
 
 /** Tries every mutation, prints a table; false if one was not found. */
-export async function runMutations({ seeds, steps, only, print }: MutationOptions): Promise<boolean> {
+export async function huntAll({ seeds, steps, workers, only, print }: MutationOptions): Promise<boolean> {
   const chosen = mutations.filter(({ name }) => only === undefined || name === only)
+  const lines = new Map<string, string>()
   let missed = 0
-  print('| mutation | stands for | seeds | found as |')
-  print('|---|---|---|---|')
-  for (const mutation of chosen) {
-    const { tried, failure } = await hunt(mutation, seeds, steps)
+  const tasks: Task[] = chosen.map(({ name }) => ({ type: 'hunt', name, seeds, steps }))
+  await share(tasks, workers, (done) => {
+    if (done.type !== 'hunted') return
+    const { name, tried, failure } = done
     if (failure === undefined) missed++
     const found = failure === undefined ? '**not found**' : failure.split('. ')[0]
-    print(`| ${mutation.name} | ${mutation.standsFor} | ${tried} | ${found} |`)
-  }
+    const standsFor = chosen.find((one) => one.name === name)?.standsFor
+    lines.set(name, `| ${name} | ${standsFor} | ${tried} | ${found} |`)
+  })
+  print('| mutation | stands for | seeds | found as |')
+  print('|---|---|---|---|')
+  for (const { name } of chosen) print(lines.get(name) ?? '')
   print(`${chosen.length} mutations, ${missed} not found within ${seeds} seeds of ${steps} steps`)
   return missed === 0 && chosen.length > 0
 }

@@ -26,6 +26,9 @@ export type RunResult = {
   readonly leaders: number
   readonly delivered: number
   readonly messages: number
+  /** Votings that were delivered, disks that were lost. */
+  readonly votings: number
+  readonly lostDisks: number
   /** How long the recovery took, from the end of the faults. */
   readonly recoveryMs: number
   /** What went wrong, if something did. */
@@ -153,6 +156,8 @@ class World {
       leaders: this.checker.leaders,
       delivered: this.checker.sequence.length,
       messages: this.network.delivered,
+      votings: this.checker.votings,
+      lostDisks: this.checker.lostDisks,
       recoveryMs,
       failure,
     }
