@@ -31,6 +31,8 @@ export type Expectation = {
   readonly sessionsSurvive?: boolean
   /** Clients that repeat what a lost connection interrupted see nothing else go wrong. */
   readonly nothingFails?: boolean
+  /** What the checks have to find: each of these at least once, and nothing else counts. */
+  readonly findings?: readonly RegExp[]
 }
 
 /** What is lost at the most when a leader falls silent: its followers notice, and elect another. */
@@ -203,6 +205,18 @@ class Run {
     if (expect.nothingFails === true) this.problems.push(...this.#patients.failures)
     if (this.#locks.proofs.length === 0) this.problems.push('nobody ever had the lock')
     if (this.#watches.events === 0) this.problems.push('no watch ever fired')
+    if (expect.findings !== undefined) this.#judgeFindings(expect.findings)
+  }
+
+  /** For a scenario that breaks the rules itself: what matters is only whether the checks have seen it. */
+  #judgeFindings(findings: readonly RegExp[]): void {
+    const missed = findings.filter((finding) => !this.problems.some((problem) => finding.test(problem)))
+    this.notes.push(...this.problems)
+    this.problems.splice(
+      0,
+      this.problems.length,
+      ...missed.map((finding) => `the checks have not found ${finding}`),
+    )
   }
 
   /** Stops what still runs after a failure. */

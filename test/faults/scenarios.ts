@@ -5,6 +5,7 @@ import path from 'node:path'
 import type { Server } from './cluster.ts'
 import { partition } from './network.ts'
 import { electionAllowanceMs, type Scenario, type Stage, silentLeader } from './scenario.ts'
+import { type Request, request, Session } from './session.ts'
 
 const three = { voters: 3, observers: 0 }
 const five = { voters: 5, observers: 0 }
@@ -40,6 +41,27 @@ export const scenarios: readonly Scenario[] = [
     shape: three,
     expect: { sessionsSurvive: true, nothingFails: true, outageMaxMs: noElection },
     run: ({ hold, sessionTimeoutMs }) => hold(sessionTimeoutMs * 1.5),
+  },
+  {
+    name: 'tampered',
+    title: 'no fault, but somebody changes things behind the back of the checks, which have to notice',
+    shape: three,
+    expect: {
+      findings: [
+        /^\/registers\/.* is not linearizable/,
+        /was acknowledged, found: nothing/,
+        /^ephemeral .* is not/,
+      ],
+    },
+    async run({ cluster, prng, progress }) {
+      const options = { servers: cluster.endpoints, timeoutMs: 10_000, prng }
+      const session = new Session({ name: 'tamperer', ...options })
+      await tamper(session, '/registers', (path) => request.set(path, 'nobody wrote this'))
+      await tamper(session, '/appends', (path) => request.delete(path))
+      await tamper(session, '/presence', (path) => request.delete(path), /lasting/)
+      await session.close()
+      await progress()
+    },
   },
   {
     name: 'kill-follower',
@@ -410,6 +432,20 @@ export const scenarios: readonly Scenario[] = [
     },
   },
 ]
+
+/** Does something to the first child of a folder. */
+async function tamper<T>(
+  session: Session,
+  folder: string,
+  act: (path: string) => Request<T>,
+  which = /./,
+): Promise<void> {
+  const children = await session.synced(folder, request.children(folder))
+  const child = children.type === 'ok' ? children.value.find((name) => which.test(name)) : undefined
+  const outcome = await session.call(act(`${folder}/${child}`))
+  if (outcome.type !== 'ok')
+    throw new Error(`nothing in ${folder} could be changed: ${JSON.stringify(outcome)}`)
+}
 
 /** Writes until there is no room. */
 async function fill(file: string): Promise<void> {

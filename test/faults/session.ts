@@ -235,7 +235,10 @@ export class Session {
 
   /** Cuts the connection, as a broken network would; the session goes on. */
   cut(): void {
-    this.#connection?.socket.destroy()
+    const connection = this.#connection
+    if (connection === undefined) return
+    connection.socket.destroy()
+    this.#lost(connection)
   }
 
   #over(state: 'expired' | 'closed'): void {
