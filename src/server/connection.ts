@@ -370,7 +370,8 @@ export class Connection implements ReadContext<Connection> {
     }
     stats.connectionRevalidations++
     // The password is checked before anything else, so that a stranger can not cut a session's connection.
-    if (!Number.isSafeInteger(session) || !password.equals(backend.passwordOf(session))) {
+    const possible = Number.isSafeInteger(session) && session > 0
+    if (!possible || !password.equals(backend.passwordOf(session))) {
       this.#refuseSession()
       return
     }
