@@ -1,6 +1,6 @@
 // The one committed history, as the simulator knows it: which entries were made, which of them are applied anywhere, and
 // what each transaction came to by the model. Every server's state and every reply is held against it.
-import { codeName } from '../../src/base/errors.ts'
+import { Code, codeName } from '../../src/base/errors.ts'
 import { Op } from '../../src/base/opcodes.ts'
 import { counterOf, epochOf, formatZxid } from '../../src/base/zxid.ts'
 import { Batch } from '../../src/tree/batch.ts'
@@ -201,18 +201,20 @@ export class History {
     check(session !== undefined && call !== undefined, () => `nobody asked for ${what()}`)
     check(call.zxid === undefined, () => `${what()} is there twice, before at ${formatZxid(call.zxid as number)}`)
     check(!call.refused, () => `${what()} was done though its client was told that it was not`)
-    check(xid > session.lastXid, () => `${what()} comes after xid ${session.lastXid} of its session`)
-    session.lastXid = xid
     call.zxid = zxid
     this.writes++
-    const at = { zxid, time: batch.time, session: id }
     if (kind === Op.error) {
       const err = batch.bodies.readInt32BE(batch.startOf(i))
+      check(err !== Code.ok, () => `${what()} is an error without a code`)
       this.model.skip(zxid)
       call.outcome = { err }
-      check(err !== 0, () => `${what()} is an error without a code`)
-      return
+      // The client is connected elsewhere and asks there; here is only said that nothing was done.
+      if (err === Code.sessionMoved) return
     }
+    check(xid > session.lastXid, () => `${what()} comes after xid ${session.lastXid} of its session`)
+    session.lastXid = xid
+    if (kind === Op.error) return
+    const at = { zxid, time: batch.time, session: id }
     const { request } = call
     check(isWrite(request) && opOf(request) === kind, () => `${what()} was asked for as ${request.type}`)
     call.outcome = this.model.write(request, at)
@@ -258,7 +260,7 @@ export class History {
     const what = () =>
       `client ${session.client}'s ${request.type} (xid ${call.xid} of 0x${session.id.toString(16)}, ${JSON.stringify(request)})`
     if (isWrite(request)) {
-      if (outcome.err === -1 && call.zxid !== zxid) {
+      if (outcome.err === Code.systemError && call.zxid !== zxid) {
         check(call.zxid === undefined, () => `${what()} is said to be refused, but it was done`)
         call.refused = true
         return

@@ -1,5 +1,6 @@
 // What clients do: many small programs that create, change, read, watch and lock, on few znodes, so that they get in
 // each other's way. They care for nothing but to go on; whether the answers are right is the history's to judge.
+import { Code } from '../../src/base/errors.ts'
 import type { Prng } from '../prng.ts'
 import type { Schedule } from '../schedule.ts'
 import type { Answer, SimClient } from './client.ts'
@@ -218,15 +219,15 @@ export function startLocker(parts: WorkloadParts): Worker {
     if (client.session !== undefined) client.abandon()
     await client.ready()
   }
-  /** Asked again after a lost connection, as long as the session is the same. */
+  /** Asked again after a lost connection, or while writes are refused, as long as the session is the same. */
   const retried = async (request: Request): Promise<Answer> => {
     const { session } = client
     for (;;) {
       await client.ready()
       if (client.session !== session) return undefined
       const answer = await client.call(request)
-      if (answer !== undefined) return answer
-      await sleep(schedule, 1)
+      if (answer !== undefined && answer.err !== Code.systemError) return answer
+      await sleep(schedule, 2)
     }
   }
   const run = async () => {
