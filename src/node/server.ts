@@ -32,6 +32,8 @@ export type RunningServer = {
   readonly finished: Promise<Error | undefined>
   /** The ports that clients can use. */
   readonly addresses: readonly BoundAddress[]
+  /** For looking inside. */
+  readonly node: Node
 }
 
 /** What tests give instead of the machine's own. */
@@ -66,7 +68,9 @@ export async function startServer(
   try {
     const end = settleable<Error | undefined>()
     const tree = new Tree()
+    const began = clock.now()
     await loadTree(tree, storage.checkpoint, config.dataDir, logger, clock)
+    const loadMs = clock.now() - began
     const created = config.standalone ? undefined : await loadPeers(config, logger, clock, tree)
     let bound: readonly BoundAddress[] = []
     let told = false
@@ -92,6 +96,7 @@ export async function startServer(
       onConfig: (membership) => void saveMembership(config, membership, logger),
       onFatal: (error) => end.settle(error),
     })
+    node.stats.checkpointLoadTime.record(loadMs)
     listener = new Listener({ ...listenerOptions(config), tls }, node)
     node.inspector = createInspector({
       node,
@@ -115,6 +120,7 @@ export async function startServer(
     const running = { node, listener }
     return {
       addresses: bound,
+      node,
       finished: end.promise,
       close: async () => {
         disk.stop()

@@ -70,6 +70,11 @@ export async function spawnServer(
   const file = join(dir, `zoo-${spawned++}.cfg`)
   const lines = Object.entries(all).map(([key, value]) => `${key}=${value}\n`)
   await writeFile(file, lines.join(''))
+  return spawnConfigured(t, file)
+}
+
+/** Starts a server with this configuration file. It is killed when the test ends; without one that is the caller's to do. */
+export function spawnConfigured(t: TestContext | undefined, file: string): ServerProcess {
   const bin = join(projectRoot(), 'bin', 'zabd.js')
   const child = spawn(process.execPath, [bin, 'start', '--config', file], {
     stdio: ['ignore', 'pipe', 'pipe'],
