@@ -89,27 +89,35 @@ function counters(i: Inspection): Metric[] {
     counter('large_requests_rejected', i.largeRequestsRejected),
     counter('cnxn_closed_without_zk_server_running', i.closedWhileNotServing),
     counter('looking_count', i.lookings),
+    counter('learner_proposal_received_count', i.learnerProposals),
     counter('digest_mismatches_count', i.digestMismatches),
+    counter('learner_commit_received_count', i.learnerCommits),
     counter('connection_request_count', i.connectionRequests),
     counter('snap_count', i.snapshotSyncs),
     counter('stale_sessions_expired', i.sessionsExpired),
+    counter('revalidate_count', i.revalidations),
   ]
 }
 
 /** Those of which ZooKeeper tells no quantiles. */
 function summaries(i: Inspection): Metric[] {
   return [
+    summary('leader_unavailable_time', i.leaderUnavailableTime, false),
     summary('node_created_watch_count', i.nodeCreatedWatches, false),
     summary('node_deleted_watch_count', i.nodeDeletedWatches, false),
+    summary('startup_txns_load_time', i.replayTime, false),
     summary('follower_sync_time', i.followerSyncTime, false),
     summary('fsynctime', i.fsync, false),
     summary('snapshottime', i.checkpointTime, false),
     summary('unavailable_time', i.unavailableTime, false),
+    summary('startup_txns_loaded', i.replayed, false),
     summary('dbinittime', i.loadTime, false),
     summary('election_time', i.electionTime, false),
     summary('sync_processor_batch_size', i.batchSize, false),
     summary('node_children_watch_count', i.nodeChildrenWatches, false),
+    summary('observer_sync_time', i.observerSyncTime, false),
     summary('node_changed_watch_count', i.nodeChangedWatches, false),
+    summary('startup_snap_load_time', i.checkpointLoadTime, false),
   ]
 }
 

@@ -45,11 +45,8 @@ export type WordsConfig = Pick<
   | 'minSessionTimeout'
   | 'maxSessionTimeout'
   | 'clientPortListenBacklog'
-  | 'id'
-  | 'servers'
   | 'initLimit'
   | 'syncLimit'
-  | 'observer'
 >
 
 type Whitelist = Pick<WordsConfig, 'fourLetterWords' | 'readOnlyModeEnabled'>
@@ -236,14 +233,14 @@ function configurationText({ inspector, config }: Asked, now: Inspection): strin
 
 /** ZooKeeper leaves the membership out in read-only mode. */
 function ensembleText(inspector: Inspector, config: WordsConfig, now: Inspection): string {
-  const self = config.servers.find((server) => server.id === config.id)
+  const self = inspector.member()
   return (
     `initLimit=${config.initLimit}\n` +
     `syncLimit=${config.syncLimit}\n` +
     'electionAlg=3\n' +
     `electionPort=${self?.electionPort ?? 0}\n` +
     `quorumPort=${self?.peerPort ?? 0}\n` +
-    `peerType=${config.observer ? 1 : 0}\n` +
+    `peerType=${self?.observer === true ? 1 : 0}\n` +
     (now.state === 'read-only' ? '' : `membership: \n${inspector.membership()}`)
   )
 }

@@ -1,5 +1,6 @@
 // What operators can see of a running server: one plain object, filled by the node on demand, read by the
 // four-letter words, the admin commands and metrics. Computed when asked; nothing here costs the request path.
+import type { ServerSpec } from '../config/types.ts'
 import type { ConnectionStatsSnapshot, StatsSnapshot } from '../server/stats.ts'
 
 export type { Summary } from '../server/stats.ts'
@@ -99,6 +100,8 @@ export interface Inspector {
   ephemerals(): Map<number, string[]>
   /** The current configuration as /zookeeper/config holds it: server lines and `version=`; empty when standalone. */
   membership(): string
+  /** This server's line in it; undefined when it has none. */
+  member(): ServerSpec | undefined
   /** Bytes of files below dataDir and dataLogDir. */
   dataDirBytes(): number
   logDirBytes(): number

@@ -93,6 +93,7 @@ export function createInspector(parts: InspectorParts): Inspector {
       return result
     },
     membership: () => node.membership,
+    member: () => node.members.find(({ id }) => id === config.id),
     dataDirBytes: () => diskBytes().data,
     logDirBytes: () => diskBytes().log,
     traceMask: () => traceMask,
@@ -124,12 +125,17 @@ export function createInspector(parts: InspectorParts): Inspector {
     const role = node.core?.role
     if (config.standalone || role?.type !== 'leading') return undefined
     const synced = role.learners.filter((learner) => learner.active)
-    const voters = synced.filter(({ id }) => node.core?.quorum.voters.includes(id) === true).length
+    const voters = node.core?.quorum.voters ?? []
+    const without = synced.filter(({ id }) => !voters.includes(id))
+    const observers = without.filter(
+      ({ id }) => node.members.find((member) => member.id === id)?.observer === true,
+    )
     return {
       learners: role.learners.length,
-      syncedFollowers: voters,
-      syncedNonVotingFollowers: 0,
-      syncedObservers: synced.length - voters,
+      syncedFollowers: synced.length - without.length,
+      // New servers that no reconfiguration has added yet, and those that one has removed.
+      syncedNonVotingFollowers: without.length - observers.length,
+      syncedObservers: observers.length,
       pendingSyncs: node.pendingSyncs,
       uptimeMs: clock.now() - role.since,
     }

@@ -14,8 +14,11 @@ type Change =
 export type JournalOptions = {
   readonly log: LogStore
   readonly clock: Clock
-  /** Everything up to this zxid is durable; the sync took `ms`. The next write is under way already. */
-  readonly onDurable: (zxid: number, ms: number) => void
+  /**
+   * Everything up to this zxid is durable; the sync took `ms` and was for so many transactions. The next write is under
+   * way already.
+   */
+  readonly onDurable: (zxid: number, ms: number, transactions: number) => void
   readonly onTruncated: (zxid: number) => void
   /** Nothing that was asked for and not reported may be relied upon. Called once. */
   readonly onFailure: (error: unknown) => void
@@ -114,7 +117,7 @@ export class Journal {
     this.#wake()
     if (life !== this.#life) return
     if (change.type === 'append')
-      onDurable((change.entries[change.entries.length - 1] as Entry).last, clock.now() - began)
+      onDurable(lastOf(change.entries), clock.now() - began, transactionsOf(change.entries))
     else if (change.type === 'truncate') onTruncated(change.zxid)
   }
 
@@ -131,4 +134,14 @@ export class Journal {
     if (this.#waiting.length === 0) return
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
+}
+
+function lastOf(entries: readonly Entry[]): number {
+  return (entries[entries.length - 1] as Entry).last
+}
+
+function transactionsOf(entries: readonly Entry[]): number {
+  let count = 0
+  for (const { first, last } of entries) count += last - first + 1
+  return count
 }

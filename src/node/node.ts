@@ -10,7 +10,7 @@ import { Code } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { Op } from '../base/opcodes.ts'
 import { formatZxid } from '../base/zxid.ts'
-import type { Config } from '../config/types.ts'
+import type { Config, ServerSpec } from '../config/types.ts'
 import { Writer } from '../jute/writer.ts'
 import type {
   Claimed,
@@ -168,7 +168,11 @@ export class Node implements Backend, PeerHandler {
   #writable = false
   #stopping = false
   #lookingSince: number
+  /** When the election was over. */
+  #foundAt = 0
   #notServingSince: number
+  /** Leader: own entries that are not committed, and when they were proposed. */
+  readonly #proposals: { readonly last: number; readonly at: number }[] = []
   /** Settles when the log takes writes again, or the server stops. */
   #recovering: Promise<void> | undefined
   #retry: Timer | undefined
@@ -212,7 +216,7 @@ export class Node implements Backend, PeerHandler {
     this.#journal = new Journal({
       log: storage.log,
       clock,
-      onDurable: (zxid, ms) => this.#guard(() => this.#durable(zxid, ms)),
+      onDurable: (zxid, ms, transactions) => this.#guard(() => this.#durable(zxid, ms, transactions)),
       onTruncated: (zxid) => this.#guard(() => this.#settle(() => this.#handle({ type: 'truncated', zxid }))),
       onFailure: (error) => this.#guard(() => this.#diskFailed(error)),
     })
@@ -229,7 +233,7 @@ export class Node implements Backend, PeerHandler {
       onSpecial: (kind, session, origin) => this.#specialApplied(kind, session, origin),
       onAnswered: (bytes) => this.#requests.answered(bytes),
       onDigest: (digest) => this.#onDigest(digest),
-      onApplied: (transactions, bytes) => this.#onApplied(transactions, bytes),
+      onApplied: (transactions, bytes, time) => this.#onApplied(transactions, bytes, time),
       onMore: () => this.#planTurn(),
       onFailure: (error) => this.#guard(() => this.#diskFailed(error)),
     })
@@ -306,6 +310,7 @@ export class Node implements Backend, PeerHandler {
       needsSnapshot: log.diverged,
       alone: config.standalone || (await wasAlone(tree, log)),
     })
+    if (!config.standalone) this.stats.lookings++
     this.#settle(() => this.#handle({ type: 'start', now: this.#clock.now() }))
     if (this.#coreTick === undefined && !config.standalone) this.#planCoreTick()
     this.#peers.setMembers(this.#members.list)
@@ -400,7 +405,12 @@ export class Node implements Backend, PeerHandler {
     if (!this.#active && !this.#serving) return 'looking'
     if (this.config.standalone) return 'standalone'
     if (this.leads) return 'leader'
-    return this.#core?.quorum.voters.includes(this.config.id) === true ? 'follower' : 'observer'
+    return this.#observes ? 'observer' : 'follower'
+  }
+
+  /** This server has no vote. */
+  get #observes(): boolean {
+    return this.#core?.quorum.voters.includes(this.config.id) !== true
   }
 
   /** Requests received and not answered. */
@@ -422,6 +432,11 @@ export class Node implements Backend, PeerHandler {
   /** The ensemble's configuration as /zookeeper/config has it; empty when standalone. */
   get membership(): string {
     return this.config.standalone ? '' : this.#members.text
+  }
+
+  /** The servers of it. */
+  get members(): readonly ServerSpec[] {
+    return this.#members.current.servers
   }
 
   now(): number {
@@ -559,7 +574,14 @@ export class Node implements Backend, PeerHandler {
     assert(this.#writable, 'a proposal while nothing can be written')
     if (this.#relation === undefined) {
       if (kind === Op.reconfig) {
-        this.#reconfigure({ session, cxid, ids, body: Buffer.from(buf.subarray(start, end)), origin, arrived })
+        this.#reconfigure({
+          session,
+          cxid,
+          ids,
+          body: Buffer.from(buf.subarray(start, end)),
+          origin,
+          arrived,
+        })
         return
       }
       if (kind === Op.closeSession) this.sessions.closeProposed(session)
@@ -635,7 +657,7 @@ export class Node implements Backend, PeerHandler {
     const { count } = proposed.batch
     const bytes = proposed.batch.encode()
     const event: Event = { type: 'propose', count, bytes, origin: proposed }
-    this.stats.proposed(bytes.length)
+    this.stats.proposed(count, bytes.length)
     this.#handle(voting === undefined ? event : { ...event, voting })
     // The epoch has no room for it: the core has given up its role, and with it everybody who waited.
     if (!this.#writable) this.#cutOff(connectionsOf(proposed))
@@ -719,11 +741,9 @@ export class Node implements Backend, PeerHandler {
   }
 
   #receivedByCore(from: number, message: Message): void {
-    if (message.type === 'installed') {
-      this.#sender.end(from)
-      this.#digestVote?.forget(from)
-    }
+    if (message.type === 'installed') this.#digestVote?.forget(from)
     this.#handle({ type: 'message', from, message })
+    if (message.type === 'installed') this.#sender.end(from)
     // The leader hears of the clients' signs of life as often as it asks for one of this server.
     const relation = this.#relation
     if (message.type !== 'ping' || relation === undefined) return
@@ -800,6 +820,7 @@ export class Node implements Backend, PeerHandler {
         break
       case 'claimed': {
         const claim = this.#claims.get(message.id)
+        this.stats.revalidations++
         if (claim === undefined) break
         if (message.open) {
           claim.zxid = message.zxid
@@ -845,12 +866,14 @@ export class Node implements Backend, PeerHandler {
     const { log } = this.#parts.storage
     switch (effect.type) {
       case 'send':
+        if (effect.message.type === 'diff' && !this.#sender.sends(effect.to)) this.stats.diffSyncs++
         this.#peers.send(effect.to, effect.message)
         break
       case 'append': {
         const proposed = effect.origin as Proposed | undefined
         this.replica.append(effect.entry, proposed?.batch, proposed?.origins)
         this.#journal.append(effect.entry)
+        this.#countAppended(effect.entry)
         break
       }
       case 'truncate':
@@ -862,6 +885,7 @@ export class Node implements Backend, PeerHandler {
         break
       case 'commit':
         this.replica.commit(effect.zxid)
+        if (this.#proposals.length > 0) this.#recordCommit(effect.zxid)
         break
       case 'readEntries':
         this.#readEntries(effect)
@@ -892,12 +916,20 @@ export class Node implements Backend, PeerHandler {
         this.#resigned()
         break
       case 'diverged':
-        this.logger.error({ zxid: formatZxid(effect.zxid) }, 'this state is not that of the ensemble, a snapshot replaces it')
+        this.logger.error(
+          { zxid: formatZxid(effect.zxid) },
+          'this state is not that of the ensemble, a snapshot replaces it',
+        )
         log.markDiverged().catch((error: unknown) => this.#guard(() => this.#diskFailed(error)))
         break
       case 'votingChanged':
         this.logger.info(
-          { zxid: formatZxid(effect.zxid), ...effect.voting, committed: effect.committed, settled: effect.settled },
+          {
+            zxid: formatZxid(effect.zxid),
+            ...effect.voting,
+            committed: effect.committed,
+            settled: effect.settled,
+          },
           'who votes has changed',
         )
         break
@@ -912,6 +944,20 @@ export class Node implements Backend, PeerHandler {
         break
       default:
         assertNever(effect)
+    }
+  }
+
+  /** The leader's own entries are timed up to their commit; a learner counts what its leader proposes. */
+  #countAppended({ first, last }: Entry): void {
+    if (this.#relation !== undefined) this.stats.learnerProposals += last - first + 1
+    else if (this.#writable) this.#proposals.push({ last, at: this.#clock.now() })
+  }
+
+  #recordCommit(zxid: number): void {
+    const now = this.#clock.now()
+    for (let head = this.#proposals[0]; head !== undefined && head.last <= zxid; head = this.#proposals[0]) {
+      this.stats.quorumAckLatency.record(now - head.at)
+      this.#proposals.shift()
     }
   }
 
@@ -959,16 +1005,21 @@ export class Node implements Backend, PeerHandler {
       this.#leave(reason)
       return
     }
-    if (phase === 'discovery') this.stats.electionTime.record(now - this.#lookingSince)
+    if (phase === 'discovery') {
+      this.#foundAt = now
+      if (!this.#observes) this.stats.electionTime.record(now - this.#lookingSince)
+    }
     const fields = { leader, epoch, reason }
     if (phase !== 'broadcast') {
       this.logger.debug(fields, `${role}, ${phase}`)
       return
     }
-    this.stats.followerSyncTime.record(now - this.#lookingSince)
     const core = this.#activeCore
     this.#active = true
     if (core.role.type === 'following') {
+      const { observerSyncTime, followerSyncTime } = this.stats
+      const syncTime = this.#observes ? observerSyncTime : followerSyncTime
+      syncTime.record(now - this.#foundAt)
       this.#serveFrom = core.role.committed
       this.#relation = { server: core.id, leader: core.role.leader, session: core.role.session }
     } else {
@@ -985,10 +1036,19 @@ export class Node implements Backend, PeerHandler {
     if (!this.#writable) this.#act()
     if (this.#serving || this.tree.settings === undefined) return
     this.#serving = true
-    this.stats.unavailableTime.record(this.#clock.now() - this.#notServingSince)
+    this.#recordServing()
     this.#parts.onServing?.()
     this.#starting?.resolve()
     this.#starting = undefined
+  }
+
+  #recordServing(): void {
+    const { stats } = this
+    const ms = this.#clock.now() - this.#notServingSince
+    stats.unavailableTime.record(ms)
+    if (this.leads) stats.leaderUnavailableTime.record(ms)
+    if (this.#starting !== undefined)
+      stats.loadTime.record(stats.checkpointLoadTime.sum + stats.replayTime.sum)
   }
 
   #act(): void {
@@ -1008,6 +1068,7 @@ export class Node implements Backend, PeerHandler {
       this.sessions.follow(this.#clock.wall())
       return
     }
+    this.stats.resetProposalSizes()
     this.sessions.lead(this.#clock.now(), this.#clock.wall())
     if (this.tree.settings === undefined) this.#proposeSettings()
     else this.#proposeConfiguration()
@@ -1024,6 +1085,7 @@ export class Node implements Backend, PeerHandler {
     this.#relation = undefined
     this.#digestVote = undefined
     this.#verdict = undefined
+    this.#proposals.length = 0
     this.#deferred = []
     this.#remoteSyncs = []
     this.#rounds.clear()
@@ -1050,8 +1112,9 @@ export class Node implements Backend, PeerHandler {
     for (const connection of connections) connection.destroy()
   }
 
-  #durable(zxid: number, ms: number): void {
+  #durable(zxid: number, ms: number, transactions: number): void {
     this.stats.fsync.record(ms)
+    this.stats.batchSize.record(transactions)
     if (ms > this.config.fsyncWarningMs)
       this.logger.warn({ ms: Math.round(ms) }, 'a sync of the log took long; it holds up every write')
     this.#settle(() => this.#handle({ type: 'durable', zxid }))
@@ -1064,7 +1127,9 @@ export class Node implements Backend, PeerHandler {
     this.#members.refresh()
     this.#settle(() =>
       this.#handle(
-        voting === undefined ? { type: 'snapshotInstalled', zxid } : { type: 'snapshotInstalled', zxid, voting },
+        voting === undefined
+          ? { type: 'snapshotInstalled', zxid }
+          : { type: 'snapshotInstalled', zxid, voting },
       ),
     )
   }
@@ -1084,18 +1149,25 @@ export class Node implements Backend, PeerHandler {
     }
   }
 
-  #onApplied(transactions: number, bytes: number): void {
-    this.stats.commits += transactions
+  #onApplied(transactions: number, bytes: number, time: number): void {
+    if (this.#writable) this.#countApplied(transactions, time)
     this.checkpointer.applied(transactions, bytes)
     if (this.tree.notices.length > 0)
       for (const notice of this.tree.notices.splice(0)) this.logger.warn(notice)
   }
 
+  /** What was applied in this role; what a server reads from its log before it takes it up is not counted. */
+  #countApplied(transactions: number, time: number): void {
+    const { stats } = this
+    if (this.#relation === undefined) stats.commits += transactions
+    else stats.learnerCommits += transactions
+    if (time > 0) stats.propagationLatency.record(this.#clock.wall() - time)
+  }
+
   #onDigest(digest: Digest): void {
     const relation = this.#relation
     if (relation === undefined) this.#judge(this.#digestVote?.own(digest))
-    else
-      this.#peers.send(relation.leader, { type: 'digest', session: relation.session, ...digest })
+    else this.#peers.send(relation.leader, { type: 'digest', session: relation.session, ...digest })
   }
 
   /** Acted upon when what is being applied is done. */
@@ -1107,13 +1179,16 @@ export class Node implements Backend, PeerHandler {
 
   #actOn({ zxid, diverged, self }: Verdict): void {
     this.#verdict = undefined
-    this.stats.digestMismatches++
     if (self) {
       this.#diverged(`a quorum has another state at ${formatZxid(zxid)}`)
       return
     }
+    this.stats.digestMismatches += diverged.length
     for (const server of diverged) {
-      this.logger.error({ server, zxid: formatZxid(zxid) }, 'the state of a server is not that of the ensemble')
+      this.logger.error(
+        { server, zxid: formatZxid(zxid) },
+        'the state of a server is not that of the ensemble',
+      )
       const session = this.#learnerSession(server)
       if (session !== undefined) this.#peers.send(server, { type: 'divergence', session, zxid })
     }
@@ -1168,7 +1243,8 @@ export class Node implements Backend, PeerHandler {
       origin?.destroy()
       return
     }
-    if (judged.code !== Code.ok) this.logger.info({ session: formatSession(session) }, `reconfiguration refused: ${judged.reason}`)
+    if (judged.code !== Code.ok)
+      this.logger.info({ session: formatSession(session) }, `reconfiguration refused: ${judged.reason}`)
     const body = judged.code === Code.ok ? configBody(judged.text) : errorBody(judged.code)
     const kind = judged.code === Code.ok ? Op.reconfig : Op.error
     this.#requests.add(kind, session, cxid, ids, body, 0, body.length, origin, arrived)
@@ -1192,7 +1268,8 @@ export class Node implements Backend, PeerHandler {
     if (obstacle === 'pending') return refused(Code.reconfigInProgress, 'another one is under way')
     if (obstacle !== undefined)
       return refused(Code.newConfigNoQuorum, 'no quorum of the new configuration is connected and up to date')
-    if (!this.config.skipAcl && !this.#members.mayWrite(ids)) return refused(Code.noAuth, 'only who may write to /zookeeper/config')
+    if (!this.config.skipAcl && !this.#members.mayWrite(ids))
+      return refused(Code.noAuth, 'only who may write to /zookeeper/config')
     if (unwritten !== undefined) this.#proposeVoting(unwritten)
     return judged
   }
@@ -1366,7 +1443,9 @@ function decodeForwarded(bytes: Uint8Array): Batch {
   try {
     return Batch.decode(bytes)
   } catch (error) {
-    throw new PeerFault(`forwarded requests can not be read: ${error instanceof Error ? error.message : error}`)
+    throw new PeerFault(
+      `forwarded requests can not be read: ${error instanceof Error ? error.message : error}`,
+    )
   }
 }
 

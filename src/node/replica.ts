@@ -53,8 +53,11 @@ export type ReplicaOptions = {
   /** An outcome went to whoever waited; `bytes` was the size of the request. */
   readonly onAnswered: (bytes: number) => void
   readonly onDigest: (digest: Digest) => void
-  /** More was applied, up to the end of an entry: transactions, and their bytes in the log. */
-  readonly onApplied: (transactions: number, bytes: number) => void
+  /**
+   * More was applied, up to the end of an entry: transactions, their bytes in the log, and the leader's time of the newest
+   * entry (epoch ms); 0 for what was read from the log.
+   */
+  readonly onApplied: (transactions: number, bytes: number, time: number) => void
   /** There is more to apply than a slice holds: `advance` is to be called soon. */
   readonly onMore: () => void
   /** Reading the log failed. */
@@ -74,6 +77,7 @@ export class Replica {
   /** Of whole entries applied, not reported yet. */
   #transactions = 0
   #bytes = 0
+  #time = 0
   #committed: number
   #replaying = false
   /** Counts resets: what an earlier replay still reads is not applied. */
@@ -161,10 +165,11 @@ export class Replica {
       if (this.#position > 0) break
       this.#transactions += head.batch?.count ?? 0
       this.#bytes += head.entry.bytes.length
+      this.#time = head.batch?.time ?? 0
       if (clock.now() >= until) break
     }
     if (this.#position === 0 && this.#transactions > 0) {
-      onApplied(this.#transactions, this.#bytes)
+      onApplied(this.#transactions, this.#bytes, this.#time)
       this.#transactions = 0
       this.#bytes = 0
     }
@@ -183,7 +188,13 @@ export class Replica {
     while (this.#position < batch.count) {
       const { origins } = pending
       const index = this.#position++
-      this.#apply(batch, index, entry.first + index, origins?.connections[index], origins?.arrivals[index] ?? 0)
+      this.#apply(
+        batch,
+        index,
+        entry.first + index,
+        origins?.connections[index],
+        origins?.arrivals[index] ?? 0,
+      )
       if (this.#position % sliceTransactions === 0 && clock.now() >= until) break
     }
     if (this.#position < batch.count) return
@@ -223,7 +234,7 @@ export class Replica {
       count += batch.count
       // They were logged when it happened.
       tree.notices.length = 0
-      onApplied(batch.count, entry.bytes.length)
+      onApplied(batch.count, entry.bytes.length, 0)
       const now = clock.now()
       if (now - told > 1000) {
         told = now
@@ -233,7 +244,8 @@ export class Replica {
     if (life !== this.#life) return
     assert(tree.zxid > from, `the log has nothing after ${from}, but ${this.#committed} is committed`)
     const ms = clock.now() - began
-    stats.loadTime.record(ms)
+    stats.replayTime.record(ms)
+    stats.replayed.record(count)
     if (count > 0) logger.info({ transactions: count, ms: Math.round(ms) }, 'log replayed')
   }
 

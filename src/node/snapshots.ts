@@ -50,6 +50,11 @@ export class SnapshotSender {
     })
   }
 
+  /** A transfer to this learner is under way, or it installs what it got. */
+  sends(to: number): boolean {
+    return this.#transfers.has(to)
+  }
+
   /** The learner has installed it, or is gone. */
   end(to: number): void {
     if (this.#transfers.delete(to)) this.#options.checkpointer.release()
@@ -67,7 +72,8 @@ export class SnapshotSender {
   async #send(to: number, session: number, atLeast: number): Promise<void> {
     const { storage, checkpointer, peers, clock, logger, votingAt } = this.#options
     const began = clock.now()
-    if (!(await checkpointer.ensure(atLeast))) throw new Error(`there is no checkpoint of ${formatZxid(atLeast)}`)
+    if (!(await checkpointer.ensure(atLeast)))
+      throw new Error(`there is no checkpoint of ${formatZxid(atLeast)}`)
     if (!this.#isCurrent(to, session)) return
     const reader = storage.checkpoint.reader()
     try {
@@ -172,7 +178,8 @@ export class SnapshotReceiver {
   /** Gives it up, unless it is being installed already; `onAborted` follows. With `session` only that one. */
   abort(session = this.#incoming?.session): void {
     const incoming = this.#incoming
-    if (incoming === undefined || incoming.session !== session || incoming.installing || incoming.aborted) return
+    if (incoming === undefined || incoming.session !== session || incoming.installing || incoming.aborted)
+      return
     incoming.aborted = true
     if (!incoming.working) this.#finishAbort(incoming)
   }

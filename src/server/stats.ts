@@ -135,6 +135,9 @@ export type StatsSnapshot = {
   readonly snapshotSyncs: number
   readonly proposals: number
   readonly commits: number
+  readonly learnerProposals: number
+  readonly learnerCommits: number
+  readonly revalidations: number
   /** bytes; -1 before any */
   readonly lastProposalSize: number
   readonly minProposalSize: number
@@ -144,9 +147,14 @@ export type StatsSnapshot = {
   readonly fsync: Summary
   readonly checkpointTime: Summary
   readonly loadTime: Summary
+  readonly checkpointLoadTime: Summary
+  readonly replayTime: Summary
+  readonly replayed: Summary
   readonly electionTime: Summary
   readonly unavailableTime: Summary
+  readonly leaderUnavailableTime: Summary
   readonly followerSyncTime: Summary
+  readonly observerSyncTime: Summary
   readonly propagationLatency: Summary
   readonly quorumAckLatency: Summary
   readonly batchSize: Summary
@@ -198,9 +206,15 @@ export class ServerStats {
   /** Followers and observers brought up to date by a part of the log, and by a whole snapshot (leader). */
   diffSyncs = 0
   snapshotSyncs = 0
-  /** Transactions proposed and committed by this server as leader. */
+  /** Transactions proposed by this server as leader, and those of them that it saw committed. */
   proposals = 0
   commits = 0
+  /** Transactions that a leader has sent to this server as they were proposed, and those of them that it applied. */
+  learnerProposals = 0
+  learnerCommits = 0
+  /** Sessions of clients that came back about which this learner asked its leader. */
+  revalidations = 0
+  /** Bytes of an entry, which holds what was proposed in one turn. */
   lastProposalSize = -1
   minProposalSize = -1
   maxProposalSize = -1
@@ -214,13 +228,19 @@ export class ServerStats {
   readonly checkpointTime = new Recorder()
   /** ms to load checkpoint and log at start. */
   readonly loadTime = new Recorder()
-  /** ms per election, up to having a leader. */
+  /** Of that: ms for the checkpoint, ms for the log (also later, when a part of it is read again), transactions of it. */
+  readonly checkpointLoadTime = new Recorder()
+  readonly replayTime = new Recorder()
+  readonly replayed = new Recorder()
+  /** ms per election, up to having a leader; observers have none. */
   readonly electionTime = new Recorder()
-  /** ms without serving, from losing the leader until serving again. */
+  /** ms without serving, from losing the leader until serving again; and of that what ended with leading. */
   readonly unavailableTime = new Recorder()
-  /** ms that this follower took to catch up with its leader. */
+  readonly leaderUnavailableTime = new Recorder()
+  /** ms that this follower, or observer, took to catch up with its leader. */
   readonly followerSyncTime = new Recorder()
-  /** ms from a transaction's time (the leader's clock) to its apply here (this clock). */
+  readonly observerSyncTime = new Recorder()
+  /** ms from an entry's time (the leader's clock) to its apply here (this clock). */
   readonly propagationLatency = new Recorder()
   /** ms from proposing to the ack that made the quorum (leader). */
   readonly quorumAckLatency = new Recorder()
@@ -276,9 +296,9 @@ export class ServerStats {
     else this.readLatency.record(latencyMs)
   }
 
-  /** The leader proposed a transaction of `bytes`. */
-  proposed(bytes: number): void {
-    this.proposals++
+  /** The leader proposed an entry of so many transactions and bytes. */
+  proposed(transactions: number, bytes: number): void {
+    this.proposals += transactions
     this.lastProposalSize = bytes
     if (this.minProposalSize < 0 || bytes < this.minProposalSize) this.minProposalSize = bytes
     if (bytes > this.maxProposalSize) this.maxProposalSize = bytes
@@ -321,6 +341,9 @@ export class ServerStats {
     this.snapshotSyncs = 0
     this.proposals = 0
     this.commits = 0
+    this.learnerProposals = 0
+    this.learnerCommits = 0
+    this.revalidations = 0
     this.#latencies = 0
     this.#latencySum = 0
     this.#latencyMin = 0
@@ -330,9 +353,14 @@ export class ServerStats {
     this.fsync.reset()
     this.checkpointTime.reset()
     this.loadTime.reset()
+    this.checkpointLoadTime.reset()
+    this.replayTime.reset()
+    this.replayed.reset()
     this.electionTime.reset()
     this.unavailableTime.reset()
+    this.leaderUnavailableTime.reset()
     this.followerSyncTime.reset()
+    this.observerSyncTime.reset()
     this.propagationLatency.reset()
     this.quorumAckLatency.reset()
     this.batchSize.reset()
@@ -373,6 +401,9 @@ export class ServerStats {
       snapshotSyncs: this.snapshotSyncs,
       proposals: this.proposals,
       commits: this.commits,
+      learnerProposals: this.learnerProposals,
+      learnerCommits: this.learnerCommits,
+      revalidations: this.revalidations,
       lastProposalSize: this.lastProposalSize,
       minProposalSize: this.minProposalSize,
       maxProposalSize: this.maxProposalSize,
@@ -381,9 +412,14 @@ export class ServerStats {
       fsync: this.fsync.summary(),
       checkpointTime: this.checkpointTime.summary(),
       loadTime: this.loadTime.summary(),
+      checkpointLoadTime: this.checkpointLoadTime.summary(),
+      replayTime: this.replayTime.summary(),
+      replayed: this.replayed.summary(),
       electionTime: this.electionTime.summary(),
       unavailableTime: this.unavailableTime.summary(),
+      leaderUnavailableTime: this.leaderUnavailableTime.summary(),
       followerSyncTime: this.followerSyncTime.summary(),
+      observerSyncTime: this.observerSyncTime.summary(),
       propagationLatency: this.propagationLatency.summary(),
       quorumAckLatency: this.quorumAckLatency.summary(),
       batchSize: this.batchSize.summary(),

@@ -55,8 +55,10 @@ const leader: Inspection = {
   fsync: summary(295, 150, 0, 6),
   checkpointTime: summary(1, 0, 0, 0),
   loadTime: summary(1, 25, 25, 25),
+  checkpointLoadTime: summary(1, 1, 1, 1),
   electionTime: summary(1, 339, 339, 339),
   unavailableTime: summary(1, 438, 438, 438),
+  leaderUnavailableTime: summary(1, 438, 438, 438),
   batchSize: summary(295, 312, 1, 2),
   nodeChildrenWatches: summary(1, 1, 1, 1),
   nodeChangedWatches: summary(1, 1, 1, 1),
@@ -132,10 +134,18 @@ proposal_count 312
 large_requests_rejected 0
 cnxn_closed_without_zk_server_running 0
 looking_count 1
+learner_proposal_received_count 0
 digest_mismatches_count 0
+learner_commit_received_count 0
 connection_request_count 1
 snap_count 1
 stale_sessions_expired 0
+revalidate_count 0
+avg_leader_unavailable_time 438.0
+min_leader_unavailable_time 438
+max_leader_unavailable_time 438
+cnt_leader_unavailable_time 1
+sum_leader_unavailable_time 438
 avg_node_created_watch_count 0.0
 min_node_created_watch_count 0
 max_node_created_watch_count 0
@@ -146,6 +156,11 @@ min_node_deleted_watch_count 0
 max_node_deleted_watch_count 0
 cnt_node_deleted_watch_count 0
 sum_node_deleted_watch_count 0
+avg_startup_txns_load_time 0.0
+min_startup_txns_load_time 0
+max_startup_txns_load_time 0
+cnt_startup_txns_load_time 0
+sum_startup_txns_load_time 0
 avg_follower_sync_time 0.0
 min_follower_sync_time 0
 max_follower_sync_time 0
@@ -166,6 +181,11 @@ min_unavailable_time 438
 max_unavailable_time 438
 cnt_unavailable_time 1
 sum_unavailable_time 438
+avg_startup_txns_loaded 0.0
+min_startup_txns_loaded 0
+max_startup_txns_loaded 0
+cnt_startup_txns_loaded 0
+sum_startup_txns_loaded 0
 avg_dbinittime 25.0
 min_dbinittime 25
 max_dbinittime 25
@@ -186,11 +206,21 @@ min_node_children_watch_count 1
 max_node_children_watch_count 1
 cnt_node_children_watch_count 1
 sum_node_children_watch_count 1
+avg_observer_sync_time 0.0
+min_observer_sync_time 0
+max_observer_sync_time 0
+cnt_observer_sync_time 0
+sum_observer_sync_time 0
 avg_node_changed_watch_count 1.0
 min_node_changed_watch_count 1
 max_node_changed_watch_count 1
 cnt_node_changed_watch_count 1
 sum_node_changed_watch_count 1
+avg_startup_snap_load_time 1.0
+min_startup_snap_load_time 1
+max_startup_snap_load_time 1
+cnt_startup_snap_load_time 1
+sum_startup_snap_load_time 1
 avg_updatelatency 4.7161
 min_updatelatency 0
 max_updatelatency 37

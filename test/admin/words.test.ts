@@ -3,7 +3,14 @@ import assert from 'node:assert/strict'
 import test from 'node:test'
 import { answer, argumentBytes, fourLetterWord, type Word, words } from '../../src/admin/words.ts'
 import type { Inspection } from '../../src/node/inspect.ts'
-import { fakeConnection, fakeHost, fakeInspector, idle, wordsConfig } from '../support/inspection.ts'
+import {
+  fakeConnection,
+  fakeHost,
+  fakeInspector,
+  fakeMember,
+  idle,
+  wordsConfig,
+} from '../support/inspection.ts'
 
 const sessionA = 0x10000151e5a0000
 const sessionB = 0x30000151e5d0000
@@ -338,7 +345,11 @@ test('conf of a read-only server has no membership', () => {
 })
 
 test('conf of an observer has its own ports and peerType 1', () => {
-  const text = ask('conf', { ...follower, state: 'observer' }, { ...wordsConfig, id: 4, observer: true })
+  const inspector = fakeInspector(
+    { ...follower, state: 'observer' },
+    { ...lists, member: () => fakeMember(4, true) },
+  )
+  const text = answer('conf', inspector, wordsConfig)
   assert.match(text, /\nelectionPort=3891\nquorumPort=2891\npeerType=1\nmembership: \n/)
 })
 

@@ -124,11 +124,11 @@ test('server: the least latency is that of the requests, not the 0 of having non
 
 test('server: sizes of proposals are last, least and greatest, until leadership ends', () => {
   const stats = new ServerStats()
-  for (const bytes of [259, 36, 100]) stats.proposed(bytes)
+  for (const bytes of [259, 36, 100]) stats.proposed(2, bytes)
   const now = stats.snapshot()
   assert.deepEqual(
     [now.proposals, now.lastProposalSize, now.minProposalSize, now.maxProposalSize],
-    [3, 100, 36, 259],
+    [6, 100, 36, 259],
   )
   stats.resetProposalSizes()
   const then = stats.snapshot()
@@ -142,7 +142,7 @@ function moveAll(stats: ServerStats): void {
   stats.eventSent(1)
   stats.served(3, true)
   stats.served(3, false)
-  stats.proposed(1)
+  stats.proposed(1, 1)
   for (const [name, value] of Object.entries(stats)) {
     if (value instanceof Recorder) value.record(9)
     else Reflect.set(stats, name, 9)

@@ -1,6 +1,7 @@
 // A server as operators see it, made of literals: for tests of what reads an `Inspector`. Serves nothing.
 import type { Host } from '../../src/admin/host.ts'
 import type { WordsConfig } from '../../src/admin/words.ts'
+import type { ServerSpec } from '../../src/config/types.ts'
 import type { ConnectionInfo, Inspection, Inspector } from '../../src/node/inspect.ts'
 import { ConnectionStats, ServerStats } from '../../src/server/stats.ts'
 
@@ -51,6 +52,7 @@ export function fakeInspector(inspection: Inspection, lists: Partial<Inspector> 
     sessions: () => new Map(),
     ephemerals: () => new Map(),
     membership: () => '',
+    member: () => fakeMember(1, false),
     dataDirBytes: () => 478,
     logDirBytes: () => 67109358,
     traceMask: () => mask,
@@ -85,7 +87,22 @@ export function fakeConnection(changes: Partial<ConnectionInfo> = {}): Connectio
   }
 }
 
-/** Every word allowed; an ensemble of three and an observer, of which this server is number 1. */
+/** The line of server `id` in an ensemble on one machine. */
+export function fakeMember(id: number, observer: boolean): ServerSpec {
+  const clientHost = '127.0.0.1'
+  const peerPort = 2887 + id
+  return {
+    id,
+    host: clientHost,
+    peerPort,
+    electionPort: peerPort + 1000,
+    observer,
+    clientHost,
+    clientPort: 2180 + id,
+  }
+}
+
+/** Every word allowed. */
 export const wordsConfig: WordsConfig = {
   fourLetterWords: '*',
   readOnlyModeEnabled: false,
@@ -97,19 +114,8 @@ export const wordsConfig: WordsConfig = {
   minSessionTimeout: 4000,
   maxSessionTimeout: 40000,
   clientPortListenBacklog: -1,
-  id: 1,
-  servers: [1, 2, 3, 4].map((id) => ({
-    id,
-    host: '127.0.0.1',
-    peerPort: 2887 + id,
-    electionPort: 3887 + id,
-    observer: id === 4,
-    clientHost: '127.0.0.1',
-    clientPort: 2180 + id,
-  })),
   initLimit: 10,
   syncLimit: 5,
-  observer: false,
 }
 
 export const fakeHost: Host = {
