@@ -141,6 +141,14 @@ export function createInspector(parts: InspectorParts): Inspector {
     }
   }
 
+  /** A learner's connections have none of their own: the leader decides, by what it hears of them. */
+  function deadline({ session, timeoutMs, stats }: Connection): number {
+    if (node.leads) return expiry.deadline(session) ?? clock.now()
+    if (timeoutMs === 0) return clock.now()
+    const { tickTime } = config
+    return (Math.floor((stats.snapshot().lastResponseTime + timeoutMs) / tickTime) + 1) * tickTime
+  }
+
   function connectionInfo(connection: Connection): ConnectionInfo {
     const asking = connection.isClosed
     return {
@@ -150,7 +158,7 @@ export function createInspector(parts: InspectorParts): Inspector {
       secure: connection.secure,
       sessionId: connection.session,
       timeoutMs: connection.timeoutMs,
-      expiresAt: wallOf(expiry.deadline(connection.session) ?? clock.now()),
+      expiresAt: wallOf(deadline(connection)),
       outstanding: connection.outstanding,
       reading: !asking && connection.reading,
       writing: !asking && connection.writing,

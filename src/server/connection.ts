@@ -314,6 +314,7 @@ export class Connection implements ReadContext<Connection> {
     this.stats.received++
     this.#beginClose()
     const answer = this.#backend.word(word, buf.subarray(pos, pos + argumentBytes))
+    this.#backend.stats.sent++
     this.socket.end(answer, () => this.socket.destroySoon())
     return true
   }
