@@ -68,6 +68,12 @@ export class Checker {
     this.#stale = true
   }
 
+  /** Nobody who lost its disk, and with it what it knew, has a say in who leads. The promise is of the server's present life. */
+  promised(leader: number, id: number): void {
+    if (this.firstCommitted === undefined) return
+    check(!this.#lost.has(id), () => `${leader} takes the promise of ${id}, whose disk was lost`)
+  }
+
   /** A leader has made an entry. */
   broadcast(leader: number, entry: Entry): void {
     const epoch = epochOf(entry.first)
@@ -106,6 +112,10 @@ export class Checker {
     if (after.current > 0 && this.#lost.delete(id)) this.#stale = true
     const grown = after.accepted >= before.accepted && after.current >= before.current
     check(grown, () => `server ${id}'s epochs go from ${JSON.stringify(before)} to ${JSON.stringify(after)}`)
+    check(
+      after.current === before.current || after.current === after.accepted,
+      () => `server ${id} adopts epoch ${after.current}, but has promised ${after.accepted}`,
+    )
     check(after.accepted >= after.current, () => `server ${id} is in an epoch that it did not accept`)
     check(
       epochOf(disk.end) <= after.accepted,
@@ -124,6 +134,7 @@ export class Checker {
       () => `${leader.id} and ${before} both lead epoch ${epoch}`,
     )
     this.#leaders.set(epoch, leader.id)
+    check(!leader.disk.diverged, () => `leader ${leader.id} has a state that is no good`)
     let earlier = this.sequence.length
     while (earlier > 0 && epochOf((this.sequence[earlier - 1] as Entry).last) >= epoch) earlier--
     check(
@@ -136,6 +147,7 @@ export class Checker {
   delivered(subject: Subject, entry: Entry): void {
     const { id, count, disk } = subject
     const zxid = formatZxid(entry.last)
+    check(!disk.diverged, () => `server ${id} delivers ${zxid} to a state that is no good`)
     check(disk.holds(entry.last), () => `server ${id} delivers ${zxid}, which is not on its disk`)
     const known = this.sequence[count]
     if (known !== undefined) {
@@ -170,13 +182,21 @@ export class Checker {
     this.#stale = true
   }
 
-  /** Durability: what is committed is on the disks of a quorum of those who vote, at every moment. */
+  /**
+   * Durability: what is committed is on the disks of a quorum of those who vote, at every moment; and so is its epoch, for
+   * otherwise an election could overlook it there.
+   */
   afterStep(): void {
     if (!this.#stale) return
     this.#stale = false
     const zxid = this.committed
+    const epoch = epochOf(zxid)
+    const keeps = (id: number) => {
+      const { disk } = this.#subjects.get(id) as Subject
+      return disk.holds(zxid) && disk.epochs.current >= epoch
+    }
     check(
-      this.quorum.contains((id) => this.#lost.has(id) || this.#subjects.get(id)?.disk.holds(zxid) === true),
+      this.quorum.contains((id) => this.#lost.has(id) || keeps(id)),
       () => `committed ${formatZxid(zxid)} is not on the disks of a quorum`,
     )
   }

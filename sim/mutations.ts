@@ -15,9 +15,9 @@ export const mutations: readonly Mutation[] = [
     changes: [
       {
         file: 'src/zab/follow',
-        find: "emit(core, { type: 'append', entry });",
+        find: 'appendEntry(core, entry, undefined);',
         replace:
-          "emit(core, { type: 'append', entry }); send(core, role.leader, { type: 'ack', session: role.session, zxid: entry.last });",
+          "appendEntry(core, entry, undefined); send(core, role.leader, { type: 'ack', session: role.session, zxid: entry.last });",
       },
     ],
   },
@@ -70,8 +70,8 @@ export const mutations: readonly Mutation[] = [
     standsFor: 'TRUNC must reach the disk',
     changes: [
       {
-        file: 'src/zab/follow',
-        find: "emit(core, { type: 'truncate', zxid: after });",
+        file: 'src/zab/state',
+        find: "emit(core, { type: 'truncate', zxid });",
         replace: 'core.truncating = false;',
       },
     ],
@@ -195,7 +195,14 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'nobody is ahead',
     standsFor: 'the leader checks that no ACKEPOCH is more recent than itself',
-    changes: [{ file: 'src/zab/discovery', find: 'if (isAhead(core, ack))', replace: 'if (false)' }],
+    changes: [
+      { file: 'src/zab/discovery', find: 'if (isAhead(core, ack))', replace: 'if (false)' },
+      {
+        file: 'src/zab/election',
+        find: 'return status.current > current || (status.current === current && status.last >= end);',
+        replace: 'return true;',
+      },
+    ],
   },
   {
     name: 'election ignores history',
@@ -258,7 +265,7 @@ export const mutations: readonly Mutation[] = [
       },
       {
         file: 'src/zab/discovery',
-        find: 'if (voter && isTooLow(role, info.accepted))',
+        find: 'if (isTooLow(core, role, learner))',
         replace: 'if (false)',
       },
     ],
@@ -311,7 +318,168 @@ export const mutations: readonly Mutation[] = [
     name: 'confirm without a quorum',
     standsFor: 'a leader that is cut off must not confirm',
     changes: [
-      { file: 'src/zab/heartbeat', find: 'if (!core.quorum.contains(answered))', replace: 'if (false)' },
+      {
+        file: 'src/zab/heartbeat',
+        find: '|| !hasAnswered(core, role, confirming.seq)',
+        replace: '|| false',
+      },
     ],
+  },
+  {
+    name: 'new voting at once and alone',
+    standsFor: 'from its appending to its commit a voting stands beside the one before it',
+    changes: [
+      { file: 'src/zab/voting', find: 'done || again ? next : joint(old, next)', replace: 'next' },
+      { file: 'src/zab/broadcast', find: 'return core.quorum.votings.length > 1;', replace: 'return false;' },
+    ],
+  },
+  {
+    name: 'new voting only at its commit',
+    standsFor: 'and counts from its appending on',
+    changes: [
+      {
+        file: 'src/zab/voting',
+        find: 'done || again ? next : joint(old, next)',
+        replace: 'done ? next : old',
+      },
+      {
+        file: 'src/zab/broadcast',
+        find: 'return core.quorum.votings.length > 1;',
+        replace: 'return !core.inForce.committed;',
+      },
+    ],
+  },
+  {
+    name: 'two reconfigurations at a time',
+    standsFor: 'one is committed before the next is proposed',
+    changes: [
+      { file: 'src/zab/broadcast', find: 'return core.quorum.votings.length > 1;', replace: 'return false;' },
+    ],
+  },
+  {
+    name: 'a voting that is cut away stays',
+    standsFor: 'who votes is what the history says',
+    changes: [
+      {
+        file: 'src/zab/history',
+        find: '.zxid > zxid)\n        votings.pop();',
+        replace: '.zxid < 0)\n        votings.pop();',
+      },
+    ],
+  },
+  {
+    name: 'a snapshot without its voting',
+    standsFor: 'a snapshot brings who votes',
+    changes: [{ file: 'src/zab/history', find: 'voting === undefined ? [] : [voting]', replace: '[]' }],
+  },
+  {
+    name: 'a restart takes the newest voting for committed',
+    standsFor: 'what was not known to be committed is not after a crash',
+    changes: [
+      {
+        file: 'src/zab/core',
+        find: 'inForce(quorum, votings, applied)',
+        replace: 'inForce(quorum, votings, end)',
+      },
+    ],
+  },
+  {
+    name: 'the first voting is not written down',
+    standsFor: 'a joiner does not know from its own configuration who voted before',
+    changes: [
+      {
+        file: 'src/zab/broadcast',
+        find: 'core.history.votings.length === 0 ? core.inForce.voting : undefined',
+        replace: 'undefined',
+      },
+    ],
+  },
+  {
+    name: 'votings are not settled',
+    standsFor: 'servers that do not vote any more may be gone for good',
+    changes: [
+      { file: 'src/zab/broadcast', find: "emit(core, { type: 'settle', voting });", replace: '' },
+      {
+        file: 'src/zab/voting',
+        find: 'settled: done && again && earlier !== undefined',
+        replace: 'settled: done',
+      },
+    ],
+  },
+  {
+    name: 'nobody tells that a voting is committed',
+    standsFor: 'a removed server does not leave the others waiting for its vote',
+    changes: [{ file: 'src/zab/core', find: 'hearOfVoting(core, message.committedVoting);', replace: '' }],
+  },
+  {
+    name: 'a removed leader goes on',
+    standsFor: 'who does not vote does not lead',
+    changes: [
+      { file: 'src/zab/broadcast', find: 'if (!core.quorum.mayLead(core.id))', replace: 'if (false)' },
+    ],
+  },
+  {
+    name: 'a voter judges by its own voting',
+    standsFor: 'a server votes before it knows that it is a voter',
+    changes: [
+      {
+        file: 'src/zab/election',
+        find: 'if (!quorum.voters.includes(core.id))',
+        replace: 'if (!core.quorum.voters.includes(core.id))',
+      },
+    ],
+  },
+  {
+    name: 'blank voters count',
+    standsFor: 'a server that lost its disk elects nobody who lacks what it acknowledged',
+    changes: [{ file: 'src/zab/state', find: 'return core.epochs.current === 0;', replace: 'return false;' }],
+  },
+  {
+    name: 'blank voters promise',
+    standsFor: 'nor does its promise count',
+    changes: [
+      {
+        file: 'src/zab/discovery',
+        find: 'if (learner.blank && !takesBlank(core, ack.last))',
+        replace: 'if (false)',
+      },
+      {
+        file: 'src/zab/election',
+        find: "return status.blanks === 'any' || (status.blanks === 'empty' && end === 0);",
+        replace: 'return true;',
+      },
+    ],
+  },
+  {
+    name: 'half a history is a memory',
+    standsFor: 'a server is blank until it has adopted a history, not until it has some of one',
+    changes: [
+      {
+        file: 'src/zab/state',
+        find: 'return core.epochs.current === 0;',
+        replace: 'return core.epochs.current === 0 && endOf(core.history) === 0;',
+      },
+    ],
+  },
+  {
+    name: 'a blank server joins any leader',
+    standsFor: 'one that a quorum has confirmed since it came',
+    changes: [
+      {
+        file: 'src/zab/sync',
+        find: 'if (learner.blank && !admitsBlank(core, role, learner))',
+        replace: 'if (false)',
+      },
+    ],
+  },
+  {
+    name: 'a server that was alone is nobody special',
+    standsFor: 'a standalone server becomes an ensemble with all it has',
+    changes: [{ file: 'src/zab/core', find: 'options.alone ?? false', replace: 'false' }],
+  },
+  {
+    name: 'a divergence is forgotten in a crash',
+    standsFor: 'only a snapshot makes a diverged server electable',
+    changes: [{ file: 'src/zab/core', find: 'options.needsSnapshot ?? false', replace: 'false' }],
   },
 ]

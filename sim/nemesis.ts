@@ -77,10 +77,18 @@ export class Nemesis {
     schedule.after(prng.between(0, scale * (profile.delayMs + profile.syncMs)), () => {
       if (!this.#active) return
       const draw = prng.next()
-      if (draw < 0.5) this.#restart(target, this.#downtime())
+      if (draw < 0.4) this.#restart(target, this.#downtime())
+      else if (draw < 0.6) this.#restartTwo(server, prng.pick(servers))
       else if (draw < 0.8) network.disconnect(server.id, prng.pick(servers).id)
       else this.#isolate(target, prng.between(1, profile.faultMs))
     })
+  }
+
+  /** Two die at once: one is back soon, the other later. */
+  #restartTwo(one: Server, other: Server): void {
+    const { prng, profile } = this.#parts
+    this.#restart(one, prng.between(1, 20))
+    if (other !== one) this.#restart(other, prng.between(20, 20 + 2 * profile.faultMs))
   }
 
   #isolate({ id }: Server, lastsMs: number): void {
@@ -248,20 +256,47 @@ export class Nemesis {
   }
 
   /** Never so many that others could not know what was lost: see voting.ts. */
-  #loseDisk(server: Server): void {
+  #mayLose(server: Server): boolean {
     const { checker, servers } = this.#parts
     const first = checker.firstCommitted
-    if (first === undefined || !this.#canSpare(server)) return
+    if (first === undefined || !this.#canSpare(server)) return false
     const forgetful = (id: number) => {
       const { disk } = this.#serverOf(id)
       return id === server.id || disk.epochs.current === 0 || !disk.holds(first)
     }
     const elects = (quorum: Quorum) => quorum.votings.some((one) => quorumOf(one).contains(forgetful))
-    if (servers.some((one) => elects(one.configured) || elects(onDisk(one)))) return
+    return !servers.some((one) => elects(one.configured) || elects(onDisk(one)))
+  }
+
+  #loseDisk(server: Server): void {
+    const { prng } = this.#parts
+    if (!this.#mayLose(server)) return
+    if (prng.chance(0.5)) this.#loseNow(server)
+    else this.#deceive(server)
+  }
+
+  #loseNow(server: Server): void {
     server.crash()
     this.#trace(`${server.id} loses its disk`)
     server.disk.lose()
     this.#restart(server, this.#downtime())
+  }
+
+  /** A leader does not notice that another one has come, with the help of a server that then forgets it. */
+  #deceive(server: Server): void {
+    const { servers, network, schedule, prng, profile } = this.#parts
+    const leader = servers.find((one) => one.leads)
+    if (leader === undefined || leader === server) return
+    this.#trace(`${leader.id} does not hear that the others leave it`)
+    for (const { id } of servers) {
+      if (id === leader.id) continue
+      if (id !== server.id) network.block(id, leader.id)
+      network.disconnect(id, leader.id)
+    }
+    schedule.after(prng.between(5, 20 * profile.delayMs + 4 * profile.epochMs), () => {
+      if (this.#active && this.#mayLose(server)) this.#loseNow(server)
+    })
+    schedule.after(profile.keepaliveMs, () => this.#unblockAll())
   }
 
   /** Whether the servers whose disks are good can elect a leader without this one, by every voting that may be in force. */

@@ -47,7 +47,8 @@ export type Profile = {
 
 /** Draws a profile. */
 export function drawProfile(prng: Prng): Profile {
-  const churning = prng.chance(0.5)
+  const lagging = prng.chance(0.15)
+  const churning = lagging || prng.chance(0.5)
   const count = prng.pick(churning ? [2, 3, 3, 3, 3, 3, 4, 5] : [1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7])
   const voters = Array.from({ length: count }, (_, i) => i + 1)
   const observers = Array.from({ length: prng.pick([0, 0, 0, 1, 2]) }, (_, i) => count + i + 1)
@@ -75,7 +76,7 @@ export function drawProfile(prng: Prng): Profile {
       windowBytes: prng.pick([150, 400, 1000, 100_000]),
       cacheBytes: prng.pick([50, 200, 1000, 100_000]),
     },
-    ...(churning ? drawChurn(prng) : drawCalm(prng)),
+    ...(lagging ? drawLagging(prng) : churning ? drawChurn(prng) : drawCalm(prng)),
     hugeProposals: prng.pick([0, 0, 0.02]),
     checkpointEveryMs: prng.pick([50, 300, 1500, 100_000]),
   }
@@ -110,6 +111,25 @@ function drawChurn(prng: Prng) {
     keepaliveMs: prng.pick([15, 40, 400]),
     dialMs: prng.pick([3, 10]),
     crashInStep: prng.pick([0, 0.002, 0.01]),
+  }
+}
+
+/**
+ * Everything is fast but the disks, and of those some by far less than others: what one server has done long ago another
+ * has not begun.
+ */
+function drawLagging(prng: Prng) {
+  return {
+    faultEveryMs: prng.pick([20, 60]),
+    faultMs: prng.pick([60, 200]),
+    faultAtChange: prng.pick([0.2, 0.4]),
+    proposeEveryMs: prng.pick([2, 5]),
+    delayMs: 0.5,
+    syncMs: prng.pick([2, 5, 10]),
+    epochMs: prng.pick([3, 10]),
+    keepaliveMs: 40,
+    dialMs: 3,
+    crashInStep: prng.pick([0, 0.002]),
   }
 }
 

@@ -79,7 +79,21 @@ class World {
     const onCrash = (server: Server) => this.nemesis.crashed(server)
     const onChange = (server: Server) => this.nemesis.changed(server)
     const onSettled = (voting: Voting) => this.nemesis.settled(voting)
-    const common = { profile, schedule, prng, network, checker, onStep, onCrash, onChange, onSettled, trace }
+    const isPresent = (id: number, session: number) =>
+      this.servers.find((one) => one.id === id)?.isPresent(session) === true
+    const common = {
+      isPresent,
+      profile,
+      schedule,
+      prng,
+      network,
+      checker,
+      onStep,
+      onCrash,
+      onChange,
+      onSettled,
+      trace,
+    }
     this.servers = [...profile.voters, ...profile.observers, ...profile.joiners].map(
       (id) => new Server({ ...common, id, configured: configuredOf(profile, id) }),
     )

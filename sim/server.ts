@@ -10,6 +10,7 @@ import {
   votingAt,
 } from '../src/zab/core.ts'
 import type { Effect, Event } from '../src/zab/events.ts'
+import type { Message } from '../src/zab/messages.ts'
 import type { Quorum } from '../src/zab/quorum.ts'
 import type { Voting, VotingAt } from '../src/zab/types.ts'
 import type { Checker, Subject } from './checker.ts'
@@ -36,10 +37,14 @@ export type ServerParts = {
   readonly onChange: (server: Server) => void
   /** The process has died between two effects. */
   readonly onCrash: (server: Server) => void
+  /** Whether a session is of the present life of a server. */
+  readonly isPresent: (id: number, session: number) => boolean
   /** It leads, and a voting is settled: servers that it does not name may go for good. */
   readonly onSettled: (voting: Voting) => void
   readonly trace: ((line: string) => void) | undefined
 }
+
+const sessionsPerLife = 1e6
 
 /** See file header. */
 export class Server implements Endpoint, Subject {
@@ -99,6 +104,11 @@ export class Server implements Endpoint, Subject {
     return this.#parts.configured
   }
 
+  /** Whether a session with a leader was begun in this life. */
+  isPresent(session: number): boolean {
+    return this.running && Math.floor(session / sessionsPerLife) === this.#life
+  }
+
   // ---------------------------------------------------------------- life
 
   boot(): void {
@@ -119,7 +129,7 @@ export class Server implements Endpoint, Subject {
       needsSnapshot: diverged,
       alone,
       settings: profile.settings,
-      firstSession: this.#life * 1e6,
+      firstSession: this.#life * sessionsPerLife,
     })
     this.#trace('boots')
     const life = this.#life
@@ -248,11 +258,17 @@ export class Server implements Endpoint, Subject {
     for (let i = 0; i < performed; i++) this.#perform(effects[i] as Effect)
     const { role } = core
     if (role.type === 'leading' && role.phase === 'broadcast') checker.commits(role.committed)
+    if (event.type === 'message') this.#checkPromise(core, event.from, event.message)
     if (dies) this.#parts.onCrash(this)
     onStep()
     const settles = this.#settles
     this.#settles = undefined
     if (settles !== undefined) this.propose(1, settles)
+  }
+
+  #checkPromise({ role, alone }: Core, from: number, message: Message): void {
+    if (message.type !== 'ackEpoch' || role.type !== 'leading' || !role.promises.has(from) || alone) return
+    if (this.#parts.isPresent(from, message.session)) this.#parts.checker.promised(this.id, from)
   }
 
   #perform(effect: Effect): void {

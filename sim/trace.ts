@@ -15,7 +15,7 @@ export function describeMessage(message: Message): string {
   return describeFields(message)
 }
 
-const zxids = new Set(['zxid', 'after', 'last', 'prev', 'first', 'committed', 'atLeast'])
+const zxids = new Set(['zxid', 'after', 'last', 'prev', 'first', 'committed', 'atLeast', 'committedVoting'])
 
 function describeFields(item: object): string {
   const parts: string[] = []
@@ -28,7 +28,7 @@ function describeFields(item: object): string {
 
 /** What says nothing is left out, to keep lines short: unknown, no, none, and the sessions. */
 function isTelling(key: string, value: unknown): boolean {
-  if (Array.isArray(value) && value.length === 0) return false
+  if ((Array.isArray(value) && value.length === 0) || (key === 'committedVoting' && value === 0)) return false
   return value !== undefined && value !== -1 && value !== false && value !== 'none' && key !== 'session'
 }
 
