@@ -132,8 +132,10 @@ export async function run(args: readonly string[], machine: Machine): Promise<Ex
 
   const status = program
     .command('status')
-    .description('ask a server how it is; exit code 0: it serves, 1: it does not, or is out of reach')
-    .argument('[host:port]', 'its plain client port', '127.0.0.1:2181')
+    .description(
+      'ask a server, or several, how it is; exit code 0: it serves, 1: it does not, or is out of reach',
+    )
+    .argument('[host:port]', 'its plain client port, or several with commas between', '127.0.0.1:2181')
     .option('--json', 'print JSON')
     .option('--timeout <ms>', 'how long to wait for an answer', parseTimeout, 5000)
   status.action(async (address: string, options: { json?: boolean; timeout: number }) => {

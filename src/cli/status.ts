@@ -1,10 +1,10 @@
-// `zabd status`: asks a server by four-letter words how it is, for people and for health checks. Any server that
-// speaks ZooKeeper's protocol will do. It changes nothing on the server.
+// `zabd status`: asks one or several servers by four-letter words how they are, for people and for health checks. Any
+// server that speaks ZooKeeper's protocol will do. It changes nothing on the servers.
 import { connect } from 'node:net'
 import { ExitCode } from './exit.ts'
 
 export type StatusOptions = {
-  /** `host:port`, `host`, `port` or `[ipv6]:port`; undefined: 127.0.0.1:2181. */
+  /** `host:port`, `host`, `port` or `[ipv6]:port`, or several with commas between; undefined: 127.0.0.1:2181. */
   readonly address: string | undefined
   readonly json: boolean
   /** For each question. */
@@ -26,32 +26,48 @@ type Report = {
   readonly metrics: Readonly<Record<string, string>> | undefined
 }
 
+/** A report, or the phrase that says why there is none. */
+type Answer = { readonly name: string; readonly report: Report | string }
+
 /** Answers longer than this are no answer to a four-letter word. */
 const maxAnswerBytes = 4 * 1024 * 1024
 
-/** Prints the status; 0 when the server serves clients, 1 when not or out of reach, 2 for an address that is none. */
-export async function runStatus(
-  options: StatusOptions,
-  out: (text: string) => void,
-  err: (text: string) => void,
-): Promise<ExitCode> {
-  const address = parseAddress(options.address ?? '127.0.0.1:2181')
-  if (address === undefined) {
-    err(`zabd: ${options.address} is not an address: expected host:port, for example 127.0.0.1:2181\n`)
-    return ExitCode.usage
+type Output = (text: string) => void
+
+/**
+ * Prints the status; 0 when the server serves clients, or all of several do, 1 when not or out of reach, 2 for an address
+ * that is none.
+ */
+export async function runStatus(options: StatusOptions, out: Output, err: Output): Promise<ExitCode> {
+  const addresses: Address[] = []
+  for (const text of (options.address ?? '127.0.0.1:2181').split(',')) {
+    const address = parseAddress(text.trim())
+    if (address === undefined) {
+      err(`zabd: ${text} is not an address: expected host:port, for example 127.0.0.1:2181\n`)
+      return ExitCode.usage
+    }
+    addresses.push(address)
   }
-  const name = address.host.includes(':')
-    ? `[${address.host}]:${address.port}`
-    : `${address.host}:${address.port}`
-  const report = await examine(address, options.timeoutMs)
-  if (typeof report === 'string') {
-    if (options.json) out(`${JSON.stringify({ address: name, serving: false, error: report })}\n`)
-    else err(`${name} ${report}\n`)
-    return ExitCode.unexpected
-  }
-  if (options.json) out(`${JSON.stringify({ address: name, serving: true, ...report })}\n`)
-  else out(describe(name, report))
-  return ExitCode.clean
+  const answers = await Promise.all(
+    addresses.map(async (address): Promise<Answer> => {
+      return { name: nameOf(address), report: await examine(address, options.timeoutMs) }
+    }),
+  )
+  const [first] = answers
+  if (options.json) for (const answer of answers) out(`${JSON.stringify(jsonOf(answer))}\n`)
+  else if (answers.length > 1) out(describeAll(answers))
+  else if (typeof first?.report === 'string') err(`${first.name} ${first.report}\n`)
+  else if (first !== undefined) out(describe(first.name, first.report))
+  return answers.every(({ report }) => typeof report !== 'string') ? ExitCode.clean : ExitCode.unexpected
+}
+
+function nameOf({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+function jsonOf({ name, report }: Answer): object {
+  if (typeof report === 'string') return { address: name, serving: false, error: report }
+  return { address: name, serving: true, ...report }
 }
 
 /** Reads `host:port`; a part that is missing is 127.0.0.1 or 2181. */
@@ -113,8 +129,11 @@ function parseMetrics(mntr: string): Record<string, string> | undefined {
 function describe(name: string, report: Report): string {
   const { latencyMs } = report
   const metric = (key: string) => report.metrics?.[key]
+  const uptime = metric('uptime')
   const rows: [string, string | number | undefined][] = [
     ['role', report.role],
+    ...ensembleRows(report),
+    ['up for', uptime === undefined ? undefined : duration(Number(uptime))],
     ['zxid', report.zxid],
     ['connections', report.connections],
     ['sessions', metric('global_sessions')],
@@ -122,13 +141,60 @@ function describe(name: string, report: Report): string {
     ['watches', metric('watch_count')],
     ['outstanding', report.outstanding],
     ['latency', `min ${latencyMs.min}, avg ${latencyMs.avg}, max ${latencyMs.max} ms`],
-    ['followers', metric('synced_followers')],
     ['version', report.version],
   ]
   const lines = rows.flatMap(([label, value]) =>
     value === undefined ? [] : [`  ${label.padEnd(12)} ${value}`],
   )
   return `${name} is serving\n${lines.join('\n')}\n`
+}
+
+/** What only members of an ensemble tell, by `mntr`: how many servers vote and, on the leader, who follows. */
+function ensembleRows({ role, metrics }: Report): [string, string][] {
+  const number = (key: string) => Number(metrics?.[key] ?? 0)
+  const rows: [string, string][] = []
+  const quorumSize = metrics?.['quorum_size']
+  if (quorumSize !== undefined) rows.push(['voters', quorumSize])
+  if (role !== 'leader' || metrics?.['synced_followers'] === undefined) return rows
+  const followers = number('synced_followers')
+  const observers = number('synced_observers')
+  const without = number('synced_non_voting_followers')
+  const behind = number('learners') - followers - observers - without
+  const expected = quorumSize === undefined ? '' : ` of ${Number(quorumSize) - 1}`
+  rows.push(['followers', `${followers}${expected} up to date`])
+  if (observers > 0) rows.push(['observers', `${observers} up to date`])
+  if (without > 0) rows.push(['not members', `${without} up to date`])
+  if (behind > 0) rows.push(['catching up', String(behind)])
+  rows.push(['leads for', duration(number('leader_uptime'))])
+  return rows
+}
+
+/** The two largest units of some ms: `3 d 4 h`, `12 min 7 s`, `5 s`. */
+function duration(ms: number): string {
+  const seconds = Math.floor(ms / 1000)
+  const parts: [number, string][] = [
+    [Math.floor(seconds / 86_400), 'd'],
+    [Math.floor(seconds / 3600) % 24, 'h'],
+    [Math.floor(seconds / 60) % 60, 'min'],
+    [seconds % 60, 's'],
+  ]
+  const first = parts.findIndex(([count]) => count > 0)
+  const shown = first < 0 ? parts.slice(3) : parts.slice(first, first + 2)
+  return shown.map(([count, unit]) => `${count} ${unit}`).join(' ')
+}
+
+/** A line for each server. */
+function describeAll(answers: readonly Answer[]): string {
+  const width = Math.max(...answers.map(({ name }) => name.length))
+  const line = ({ name, report }: Answer) => {
+    if (typeof report === 'string') return `${name.padEnd(width)}  ${report}\n`
+    const { role, zxid, connections, latencyMs, metrics } = report
+    const followers = metrics?.['synced_followers']
+    const tail = role === 'leader' && followers !== undefined ? `, ${followers} followers up to date` : ''
+    const clients = `${connections} connections, latency ${latencyMs.avg} ms`
+    return `${name.padEnd(width)}  ${role.padEnd(10)}  zxid ${zxid}, ${clients}${tail}\n`
+  }
+  return answers.map(line).join('')
 }
 
 /** Sends a word and reads until the server closes. Rejects with a message for people. */

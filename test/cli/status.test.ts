@@ -17,9 +17,15 @@ const srvr = [
   'Proposal sizes last/min/max: 36/36/382',
   '',
 ].join('\n')
-const mntr = 'zk_version\t3.9.4\nzk_global_sessions\t4\nzk_watch_count\t7\nzk_synced_followers\t2\n'
+const figures = { version: '3.9.4', global_sessions: '4', watch_count: '7', synced_followers: '2' }
+const mntrOf = (values: Readonly<Record<string, string | number>>) =>
+  Object.entries(values)
+    .map(([name, value]) => `zk_${name}\t${value}\n`)
+    .join('')
+const mntr = mntrOf(figures)
 const notServing = 'This ZooKeeper instance is not currently serving requests\n'
 const forbidden = (word: string) => `${word} is not executed because it is not in the whitelist.\n`
+const why = 'but is not serving: it is starting or stopping, or too few servers of its ensemble are up'
 
 /** Runs `zabd status` against a server with these answers; null: it keeps silent. */
 async function status(answers: Readonly<Record<string, string | null>>, json = false) {
@@ -63,6 +69,8 @@ test('status: a serving server is described for people', async () => {
     code: 0,
     out: `HOST is serving
   role         leader
+  followers    2 up to date
+  leads for    0 s
   zxid         0x13b
   connections  2
   sessions     4
@@ -70,11 +78,77 @@ test('status: a serving server is described for people', async () => {
   watches      7
   outstanding  0
   latency      min 0, avg 2.3453, max 178 ms
-  followers    2
   version      3.9.4-7246445ec281f3dbf53dc54e970c914f39713903
 `,
     err: '',
   })
+})
+
+/** The rows between `role` and `zxid`. */
+async function memberRows(role: string, values: Readonly<Record<string, string | number>>) {
+  const { out } = await status({ srvr: srvr.replace('leader', role), mntr: mntrOf(values) })
+  return /role .*\n([\s\S]*?) {2}zxid/.exec(out)?.[1]
+}
+
+test('status: a leader tells who follows it, and who of them does not count or is behind', async () => {
+  const leader = {
+    quorum_size: 5,
+    learners: 8,
+    synced_followers: 3,
+    synced_observers: 2,
+    synced_non_voting_followers: 1,
+    leader_uptime: 90_061_000,
+    uptime: 727_999,
+  }
+  assert.equal(
+    await memberRows('leader', leader),
+    `  voters       5
+  followers    3 of 4 up to date
+  observers    2 up to date
+  not members  1 up to date
+  catching up  2
+  leads for    1 d 1 h
+  up for       12 min 7 s
+`,
+  )
+})
+
+test('status: a follower tells how many vote', async () => {
+  const follower = { quorum_size: 3, uptime: 59_000 }
+  assert.equal(await memberRows('follower', follower), '  voters       3\n  up for       59 s\n')
+})
+
+test('status: several servers get a line each; exit code 0 only if all serve', async (t) => {
+  const ports: number[] = []
+  for (const answer of [srvr, srvr.replace('leader', 'follower'), notServing]) {
+    const server = createServer((socket) => {
+      socket.on('data', (word) => socket.end({ srvr: answer, mntr, ruok: 'imok' }[word.toString()] ?? ''))
+    })
+    t.after(() => server.close())
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    ports.push((server.address() as AddressInfo).port)
+  }
+  const lines = ({ out }: { out: string }) => out.replaceAll(/127.0.0.1:\d+ +/g, 'HOST ').split('\n')
+  const [leader, follower, silent] = ports
+  const well = await statusOf(`${leader},${follower}`, false, 5000)
+  const described = [
+    'HOST leader      zxid 0x13b, 2 connections, latency 2.3453 ms, 2 followers up to date',
+    'HOST follower    zxid 0x13b, 2 connections, latency 2.3453 ms',
+  ]
+  assert.deepEqual([well.code, well.err, lines(well)], [0, '', [...described, '']])
+  const notAll = await statusOf(`${leader}, ${follower}, ${silent}`, false, 5000)
+  assert.deepEqual([notAll.code, lines(notAll)], [1, [...described, `HOST runs, ${why}`, '']])
+  const json = await statusOf(`${leader},${silent}`, true, 5000)
+  assert.deepEqual(
+    json.out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).serving),
+    [true, false],
+  )
+  const wrong = await statusOf(`${leader},a:0`, false, 5000)
+  assert.deepEqual([wrong.code, wrong.out], [2, ''])
 })
 
 test('status: where mntr is not allowed, srvr is enough', async () => {
@@ -97,11 +171,10 @@ test('status: JSON has the same and everything of mntr', async () => {
     outstanding: 0,
     latencyMs: { min: 0, avg: 2.3453, max: 178 },
     version: '3.9.4-7246445ec281f3dbf53dc54e970c914f39713903',
-    metrics: { version: '3.9.4', global_sessions: '4', watch_count: '7', synced_followers: '2' },
+    metrics: figures,
   })
 })
 
-const why = 'but is not serving: it is starting or stopping, or too few servers of its ensemble are up'
 const notWell: readonly (readonly [
   fact: string,
   answers: Readonly<Record<string, string | null>>,
