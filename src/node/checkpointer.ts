@@ -76,7 +76,8 @@ export class Checkpointer {
       this.#since >= this.#threshold ||
       this.#logBytes >= logBytesMax ||
       this.#options.tree.dirtyBytes >= dirtyBytesMax
-    if (!due || this.#running !== undefined || this.#paused || this.#options.clock.now() < this.#notBefore) return
+    if (!due || this.#running !== undefined || this.#paused || this.#options.clock.now() < this.#notBefore)
+      return
     this.#begin()
   }
 

@@ -50,7 +50,7 @@ export class Members {
     this.#config = config
     this.#tree = tree
     this.#configured = membershipOf(config)
-    this.configuredQuorum = config.standalone ? majority([config.id]) : quorumOf(votingOf(this.#configured))
+    this.configuredQuorum = config.standalone ? majority([config.id]) : quorumOf(configuredVoting(config, this.#configured))
     this.#current = this.#configured
     this.#text = formatMembership(this.#current)
     this.refresh()
@@ -111,6 +111,21 @@ export class Members {
     const { acls, store } = this.#tree
     const node = store.findPath(configPath)
     return node !== NONE && check(acls, store.acl(node), Perm.write, ids)
+  }
+}
+
+/**
+ * Who joins does not vote by its own list, which may be short: several such servers could elect each other. It follows until
+ * its history says who votes.
+ */
+function configuredVoting({ id, join }: Config, configured: Membership): Voting {
+  const voting = votingOf(configured)
+  if (!join) return voting
+  const others = (ids: readonly number[]) => ids.filter((one) => one !== id)
+  return {
+    voters: others(voting.voters),
+    groups: voting.groups.map(others).filter((ids) => ids.length > 0),
+    weights: voting.weights.filter(([one]) => one !== id),
   }
 }
 

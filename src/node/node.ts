@@ -6,60 +6,35 @@
 import { randomBytes } from 'node:crypto'
 import { answer, argumentBytes, fourLetterWord, type Word } from '../admin/words.ts'
 import { assert, assertNever } from '../base/assert.ts'
-import { Code } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { Op } from '../base/opcodes.ts'
 import { formatZxid } from '../base/zxid.ts'
 import type { Config, ServerSpec } from '../config/types.ts'
-import { Writer } from '../jute/writer.ts'
-import type {
-  Claimed,
-  Claim as ClaimMessage,
-  DigestReport,
-  Divergence,
-  Forward,
-  Moved,
-  PeerMessage,
-  Synced,
-  SyncRequest,
-  Touches,
-} from '../peers/messages.ts'
+import type { PeerMessage } from '../peers/messages.ts'
 import { PeerFault, type PeerHandler, type Peers } from '../peers/types.ts'
 import { Authenticator } from '../server/auth.ts'
 import type { Backend, ConnectionLimits } from '../server/backend.ts'
-import { type Connection, formatSession } from '../server/connection.ts'
+import type { Connection } from '../server/connection.ts'
 import { ServerStats } from '../server/stats.ts'
 import { Watches } from '../server/watches.ts'
 import { type Storage, StorageError } from '../storage/types.ts'
 import type { Id } from '../tree/acl.ts'
-import { Batch, BatchOption } from '../tree/batch.ts'
+import { BatchOption } from '../tree/batch.ts'
 import { Tree } from '../tree/tree.ts'
-import {
-  type Core,
-  canReconfigure,
-  createCore,
-  type Effect,
-  type Event,
-  mayPropose,
-  step,
-  unwrittenVoting,
-  votingAt,
-  zxidAfter,
-} from '../zab/core.ts'
-import type { Message } from '../zab/messages.ts'
-import { defaultSettings, type Entry, type Epochs, type Voting, type VotingAt } from '../zab/types.ts'
+import { type Core, createCore, type Effect, type Event, step, votingAt } from '../zab/core.ts'
+import { defaultSettings, type Entry, type Epochs, type VotingAt } from '../zab/types.ts'
 import { Checkpointer } from './checkpointer.ts'
 import type { Clock, Timer } from './clock.ts'
-import { DigestVote, type Verdict } from './digest-vote.ts'
+import { FollowingRole } from './following.ts'
 import type { Inspector, ServerState } from './inspect.ts'
 import { Journal } from './journal.ts'
+import { LeadingRole } from './leading.ts'
 import { loadTree } from './load.ts'
-import { type JudgedReconfig, Members, refused, wasAlone } from './members.ts'
+import { Members, wasAlone } from './members.ts'
 import type { Membership } from './membership.ts'
-
-import { Reaper } from './reaper.ts'
-import { type Digest, Replica } from './replica.ts'
-import { type Proposed, type Relation, Requests } from './requests.ts'
+import { Replica } from './replica.ts'
+import { type Proposed, Requests } from './requests.ts'
+import type { Role, RoleHost } from './role.ts'
 import { SessionTracker } from './session-tracker.ts'
 import { sessionPassword } from './sessions.ts'
 import { SnapshotReceiver, SnapshotSender } from './snapshots.ts'
@@ -71,34 +46,8 @@ const outstandingBytesMax = 64 << 20
 const reopenMs = 1000
 /** Entries on their way at a time: more of them, and smaller, cost more than they gain. */
 const inFlightMax = 4
-/** Rules version of this release (DESIGN 2.8). */
-const rulesVersion = 1
 /** How often in a tick the consensus core looks at the clock. */
 const coreTicks = 8
-
-const noIds: readonly Id[] = []
-const noBytes = Buffer.alloc(0)
-
-/** A client's session that this learner has asked its leader for. */
-type Claim = {
-  readonly connection: Connection
-  readonly client: number
-  /** The session is open, and this must be applied before its client is served. */
-  zxid: number | undefined
-}
-
-/** A learner's sync that the leader confirms. */
-type RemoteSync = {
-  readonly server: number
-  readonly session: number
-  readonly id: number
-  readonly atLeast: number
-}
-
-/** A round of confirmation: who asked. */
-type FromLearner = Forward | SyncRequest | ClaimMessage | Touches | DigestReport
-
-type Round = { readonly local: number | undefined; readonly remote: readonly RemoteSync[] }
 
 export type NodeParts = {
   readonly config: Config
@@ -144,26 +93,13 @@ export class Node implements Backend, PeerHandler {
   readonly #syncs = new Syncs()
   readonly #sender: SnapshotSender
   readonly #receiver: SnapshotReceiver
-  readonly #reaper: Reaper
   readonly #members: Members
   #core: Core | undefined
-  /** Following: how transactions of this server's clients are marked. */
-  #relation: Relation | undefined
-  #digestVote: DigestVote | undefined
-  #verdict: Verdict | undefined
-  readonly #claims = new Map<number, Claim>()
-  #claimId = 0
-  /** What learners asked for before this leader could serve. */
-  #deferred: [from: number, message: FromLearner][] = []
-  #remoteSyncs: RemoteSync[] = []
-  readonly #rounds = new Map<number, Round>()
-  #roundId = 0
   #turnPlanned = false
   #flushes: Connection[] = []
   #stalledConnections = new Set<Connection>()
-  /** The role's phase is broadcast: clients are served as soon as `#serveFrom` is applied. */
-  #active = false
-  #serveFrom = 0
+  /** While the core's phase is broadcast. Clients are served as soon as it acts. */
+  #role: Role | undefined
   #serving = false
   #writable = false
   #stopping = false
@@ -180,7 +116,6 @@ export class Node implements Backend, PeerHandler {
   #diskFailing = false
   #lastReopen = Number.NEGATIVE_INFINITY
   #fatal = false
-  #expiryTick: Timer | undefined
   #coreTick: Timer | undefined
   /** Of `start`, until it has settled. */
   #starting: { resolve: () => void; reject: (error: Error) => void } | undefined
@@ -229,10 +164,10 @@ export class Node implements Backend, PeerHandler {
       logger,
       skipAcl: config.skipAcl,
       readable: () => this.#journal.readable,
-      originsOf: (batch) => this.#requests.originsOf(batch, this.#relation),
+      originsOf: (batch) => this.#requests.originsOf(batch),
       onSpecial: (kind, session, origin) => this.#specialApplied(kind, session, origin),
       onAnswered: (bytes) => this.#requests.answered(bytes),
-      onDigest: (digest) => this.#onDigest(digest),
+      onDigest: (digest) => this.#role?.digest(digest),
       onApplied: (transactions, bytes, time) => this.#onApplied(transactions, bytes, time),
       onMore: () => this.#planTurn(),
       onFailure: (error) => this.#guard(() => this.#diskFailed(error)),
@@ -248,13 +183,6 @@ export class Node implements Backend, PeerHandler {
       onDone: (ms) => this.stats.checkpointTime.record(ms),
       onTrim: (zxid) => this.#guard(() => this.#settle(() => this.#handle({ type: 'trimmed', zxid }))),
       onFatal: (error) => this.#fail(error),
-    })
-    this.#reaper = new Reaper({
-      tree,
-      clock,
-      settings: config.container,
-      remove: (path) => this.#propose(Op.deleteContainer, 0, pathBody(path)),
-      ready: () => this.#writable && this.leads,
     })
     this.#peers = parts.peers?.(this) ?? noPeers
     this.#sender = new SnapshotSender({
@@ -320,13 +248,11 @@ export class Node implements Backend, PeerHandler {
   /** Takes no more requests; resolves when those that were taken are answered, or can not be. */
   async drain(): Promise<void> {
     this.#stopping = true
-    this.#expiryTick?.cancel()
-    this.#reaper.stop()
     this.#retry?.cancel()
     this.#retryNow()
     await this.#recovering
     const until = this.#clock.now() + this.config.tickTime
-    while (!this.#fatal && this.#active && this.#requests.outstanding + this.#syncs.count > 0) {
+    while (!this.#fatal && this.#role !== undefined && this.#requests.outstanding + this.#syncs.count > 0) {
       if (this.#clock.now() >= until && !this.#alone) break
       await this.#pause()
     }
@@ -339,8 +265,8 @@ export class Node implements Backend, PeerHandler {
     const done = new Promise<void>((resolve) => {
       this.#resigned = resolve
     })
-    this.#active = false
     this.#writable = false
+    this.#leadership?.rest()
     this.#settle(() => this.#handle({ type: 'resign' }))
     const timer = this.#clock.after(this.config.tickTime, () => this.#resigned())
     await done
@@ -358,7 +284,6 @@ export class Node implements Backend, PeerHandler {
     await this.drain()
     this.#serving = false
     this.#writable = false
-    this.#active = false
     this.#coreTick?.cancel()
     await this.#peers.close()
     await this.#journal.settled()
@@ -402,7 +327,7 @@ export class Node implements Backend, PeerHandler {
 
   /** What operators know it as. */
   get state(): ServerState {
-    if (!this.#active && !this.#serving) return 'looking'
+    if (this.#role === undefined && !this.#serving) return 'looking'
     if (this.config.standalone) return 'standalone'
     if (this.leads) return 'leader'
     return this.#observes ? 'observer' : 'follower'
@@ -424,9 +349,7 @@ export class Node implements Backend, PeerHandler {
 
   /** `sync` requests that wait for the quorum, of this server's clients and of learners'. */
   get pendingSyncs(): number {
-    let count = this.#syncs.count + this.#remoteSyncs.length
-    for (const { remote } of this.#rounds.values()) count += remote.length
-    return count
+    return this.#syncs.count + (this.#leadership?.pendingSyncs ?? 0)
   }
 
   /** The ensemble's configuration as /zookeeper/config has it; empty when standalone. */
@@ -467,26 +390,8 @@ export class Node implements Backend, PeerHandler {
     return sessionPassword(this.tree.settings.secret, session)
   }
 
-  /** The leader knows whether a session is open, and who had its client before. */
   claim(session: number, connection: Connection): void {
-    const relation = this.#relation
-    if (relation === undefined) {
-      const open = this.sessions.isOpen(session)
-      if (open) this.#own(session, undefined)
-      connection.claimed(open)
-      return
-    }
-    const id = ++this.#claimId
-    this.#claims.set(id, { connection, client: session, zxid: undefined })
-    const { timeoutMs } = connection
-    this.#peers.send(relation.leader, {
-      type: 'claim',
-      session: relation.session,
-      id,
-      client: session,
-      timeoutMs,
-    })
-    this.#planTurn()
+    this.#activeRole.claim(session, connection)
   }
 
   attach(connection: Connection): void {
@@ -503,62 +408,7 @@ export class Node implements Backend, PeerHandler {
     this.sessions.touch(session, timeoutMs, now)
   }
 
-  /** Leader: the session's client is at `learner` now, undefined: here. Whoever had it before lets it go. */
-  #own(session: number, learner: number | undefined): void {
-    const { owners } = this.sessions
-    const before = owners.get(session)
-    if (learner !== undefined) {
-      owners.set(session, learner)
-      this.sessions.moved(session)
-    } else {
-      owners.delete(session)
-    }
-    if (before === undefined || before === learner) return
-    const relation = this.#learnerSession(before)
-    if (relation !== undefined)
-      this.#peers.send(before, { type: 'moved', session: relation, client: session })
-  }
-
-  /** Looks for expired sessions at every multiple of the tick, while this server leads. */
-  #planExpiry(): void {
-    const { tickTime } = this.config
-    const now = this.#clock.now()
-    const due = (Math.floor(now / tickTime) + 1) * tickTime
-    this.#expiryTick = this.#clock.after(due - now, () => {
-      this.#expiryTick = undefined
-      const late = this.#clock.now() - due
-      // After a pause of the whole process the signs of life may lie unread in the sockets: read them first. Those of
-      // learners' clients come when they are asked for.
-      if (late > tickTime / 2 && !this.#alone) this.sessions.expiry.restartAll(this.#clock.now())
-      else if (late > tickTime / 2) this.#clock.soon(() => this.#clock.soon(() => this.#expire()))
-      else this.#expire()
-      if (!this.#stopping && this.leads) this.#planExpiry()
-    })
-  }
-
-  #expire(): void {
-    if (this.#stopping || !this.leads) return
-    const now = this.#clock.now()
-    for (const session of this.sessions.expiry.expired(now)) {
-      if (!this.sessions.isOpen(session)) continue
-      if (!this.#writable) {
-        this.sessions.expiry.touch(session, this.config.tickTime, now)
-        continue
-      }
-      this.stats.sessionsExpired++
-      this.logger.info({ session: formatSession(session) }, 'session expired')
-      this.#propose(Op.closeSession, session, noBytes)
-    }
-  }
-
   // ---------------------------------------------------------------- Backend: requests
-
-  /** A proposal of the server's own; leader only. */
-  #propose(kind: number, session: number, body: Buffer): void {
-    if (kind === Op.closeSession) this.sessions.closeProposed(session)
-    this.#requests.add(kind, session, 0, noIds, body, 0, body.length, undefined, 0)
-    this.#planTurn()
-  }
 
   submit(
     kind: number,
@@ -572,29 +422,22 @@ export class Node implements Backend, PeerHandler {
     arrived: number,
   ): void {
     assert(this.#writable, 'a proposal while nothing can be written')
-    if (this.#relation === undefined) {
-      if (kind === Op.reconfig) {
-        this.#reconfigure({
-          session,
-          cxid,
-          ids,
-          body: Buffer.from(buf.subarray(start, end)),
-          origin,
-          arrived,
-        })
-        return
-      }
-      if (kind === Op.closeSession) this.sessions.closeProposed(session)
-    }
-    this.#requests.add(kind, session, cxid, ids, buf, start, end, origin, arrived)
+    this.#activeRole.submit(kind, session, cxid, ids, buf, start, end, origin, arrived)
     this.#planTurn()
   }
 
   sync(cxid: number, path: string | null, origin: Connection, arrived: number): void {
-    const leads = this.#relation === undefined && this.#writable
-    const atLeast = leads ? zxidAfter(this.#activeCore, this.#requests.count) : 0
-    this.#syncs.add(cxid, path, origin, arrived, atLeast)
+    this.#syncs.add(cxid, path, origin, arrived, this.#writable ? this.#activeRole.proposedUpTo : 0)
     this.#planTurn()
+  }
+
+  get #leadership(): LeadingRole | undefined {
+    return this.#role instanceof LeadingRole ? this.#role : undefined
+  }
+
+  get #activeRole(): Role {
+    assert(this.#role !== undefined, 'there is no role to serve a client in')
+    return this.#role
   }
 
   get #activeCore(): Core {
@@ -619,75 +462,19 @@ export class Node implements Backend, PeerHandler {
 
   /** Proposes or forwards what has gathered, applies what is committed, and lets replies out. */
   #advance(): void {
-    if (this.#writable) this.#sendRequests()
+    if (this.#writable) this.#role?.sendRequests()
     this.#peers.flush()
     this.replica.advance()
-    const verdict = this.#verdict
-    if (verdict !== undefined) this.#actOn(verdict)
-    if (this.#active && !(this.#serving && this.#writable)) this.#takeUp()
+    this.#role?.applied()
+    if (this.#role !== undefined && !(this.#serving && this.#writable)) this.#takeUp(this.#role)
     if (this.#syncs.count > 0) this.#syncs.complete(this.tree.zxid)
-    if (this.#claims.size > 0) this.#completeClaims()
     this.#flushConnections()
     this.#resumeStalled()
   }
 
-  #sendRequests(): void {
-    const relation = this.#relation
-    if (relation !== undefined) {
-      if (this.#requests.count > 0)
-        this.#peers.send(relation.leader, {
-          type: 'forward',
-          session: relation.session,
-          bytes: this.#requests.send(),
-        })
-      const round = this.#syncs.ask()
-      if (round !== undefined)
-        this.#peers.send(relation.leader, { type: 'sync', session: relation.session, id: round })
-      return
-    }
-    // Alone, the next proposal takes all that comes while the disk works; others get theirs as soon as there is room.
-    const room = this.#alone ? this.#journal.idle : this.replica.inFlight < inFlightMax
-    if (this.#requests.count > 0 && room) this.#proposeRequests(undefined)
-    this.#confirm()
-  }
-
-  /** Proposes what has gathered as one entry. */
-  #proposeRequests(voting: Voting | undefined): void {
-    const proposed = this.#requests.take(this.#clock.wall())
-    const { count } = proposed.batch
-    const bytes = proposed.batch.encode()
-    const event: Event = { type: 'propose', count, bytes, origin: proposed }
-    this.stats.proposed(count, bytes.length)
-    this.#handle(voting === undefined ? event : { ...event, voting })
-    // The epoch has no room for it: the core has given up its role, and with it everybody who waited.
-    if (!this.#writable) this.#cutOff(connectionsOf(proposed))
-  }
-
-  /** Asks the core to confirm this leadership for the syncs that came. */
-  #confirm(): void {
-    const local = this.#syncs.ask()
-    if (local === undefined && this.#remoteSyncs.length === 0) return
-    const id = ++this.#roundId
-    this.#rounds.set(id, { local, remote: this.#remoteSyncs })
-    this.#remoteSyncs = []
-    this.#handle({ type: 'confirm', id })
-  }
-
-  #confirmed(id: number, zxid: number): void {
-    const round = this.#rounds.get(id)
-    if (round === undefined) return
-    this.#rounds.delete(id)
-    if (round.local !== undefined) this.#syncs.confirmed(round.local, zxid)
-    for (const { server, session, id: asked, atLeast } of round.remote)
-      this.#peers.send(server, { type: 'synced', session, id: asked, zxid: Math.max(zxid, atLeast) })
-  }
-
-  #completeClaims(): void {
-    for (const [id, { connection, zxid }] of this.#claims) {
-      if (zxid === undefined || zxid > this.tree.zxid) continue
-      this.#claims.delete(id)
-      connection.claimed(true)
-    }
+  /** Alone, the next proposal takes all that comes while the disk works; others get theirs as soon as there is room. */
+  #hasRoom(): boolean {
+    return this.#alone ? this.#journal.idle : this.replica.inFlight < inFlightMax
   }
 
   // ---------------------------------------------------------------- other servers
@@ -716,17 +503,11 @@ export class Node implements Backend, PeerHandler {
       case 'claim':
       case 'touches':
       case 'digest':
-        if (this.#learnerSession(from) !== message.session) break
-        // Learners may be up to date before the leader has read its own log. None of what they ask for may be left out.
-        if (this.#writable) this.#receivedFromLearner(from, message)
-        else this.#deferred.push([from, message])
-        break
       case 'synced':
       case 'claimed':
       case 'moved':
       case 'divergence':
-        if (this.#relation?.leader === from && this.#relation.session === message.session)
-          this.#receivedFromLeader(message)
+        this.#role?.received(from, message)
         break
       case 'snapshotPart':
       case 'snapshotEnd':
@@ -736,121 +517,10 @@ export class Node implements Backend, PeerHandler {
         this.#receiver.abort(message.session)
         break
       default:
-        this.#receivedByCore(from, message)
+        this.#handle({ type: 'message', from, message })
+        this.#role?.received(from, message)
+        if (message.type === 'installed') this.#sender.end(from)
     }
-  }
-
-  #receivedByCore(from: number, message: Message): void {
-    if (message.type === 'installed') this.#digestVote?.forget(from)
-    this.#handle({ type: 'message', from, message })
-    if (message.type === 'installed') this.#sender.end(from)
-    // The leader hears of the clients' signs of life as often as it asks for one of this server.
-    const relation = this.#relation
-    if (message.type !== 'ping' || relation === undefined) return
-    const touches = this.sessions.takeTouches()
-    if (touches !== undefined)
-      this.#peers.send(relation.leader, { type: 'touches', session: relation.session, ...touches })
-  }
-
-  #receivedFromLearner(from: number, message: FromLearner): void {
-    switch (message.type) {
-      case 'forward':
-        this.#receivedRequests(from, message)
-        break
-      case 'sync': {
-        const { session, id } = message
-        const atLeast = zxidAfter(this.#activeCore, this.#requests.count)
-        this.#remoteSyncs.push({ server: from, session, id, atLeast })
-        break
-      }
-      case 'claim': {
-        const { session, id, client, timeoutMs } = message
-        const open = this.sessions.isOpen(client)
-        if (open) {
-          this.#own(client, from)
-          this.sessions.touch(client, timeoutMs, this.#clock.now())
-        }
-        this.#peers.send(from, { type: 'claimed', session, id, open, zxid: this.tree.zxid })
-        break
-      }
-      case 'touches':
-        this.sessions.touchAll(message.clients, message.timeouts, this.#clock.now())
-        break
-      case 'digest':
-        this.#judge(this.#digestVote?.report(from, message))
-        break
-      default:
-        assertNever(message)
-    }
-  }
-
-  /** Requests of a learner's clients: proposed with the next ones of this server's own. */
-  #receivedRequests(from: number, { session: relation, bytes }: Forward): void {
-    const batch = decodeForwarded(bytes)
-    const { owners } = this.sessions
-    for (let i = 0; i < batch.count; i++) {
-      const kind = batch.kinds[i] as number
-      const session = batch.sessions[i] as number
-      const cxid = batch.cxids[i] as number
-      const ids = batch.idLists[batch.auths[i] as number] as readonly Id[]
-      const start = batch.startOf(i)
-      const end = batch.ends[i] as number
-      if (kind === Op.createSession) owners.set(session, from)
-      // The client has turned to another server: what it asked for here must not come behind what it asks for there.
-      const moved = session !== 0 && owners.get(session) !== from && this.sessions.isOpen(session)
-      if (moved) {
-        this.#requests.add(Op.error, session, cxid, ids, movedBody, 0, 4, undefined, 0)
-      } else if (kind === Op.reconfig) {
-        const body = Buffer.from(batch.bodies.subarray(start, end))
-        const learner = { server: from, session: relation }
-        this.#reconfigure({ session, cxid, ids, body, origin: undefined, arrived: 0, from: learner })
-        continue
-      } else {
-        if (kind === Op.closeSession) this.sessions.closeProposed(session)
-        this.#requests.add(kind, session, cxid, ids, batch.bodies, start, end, undefined, 0)
-      }
-      this.#requests.forwarded(from, relation)
-    }
-  }
-
-  #receivedFromLeader(message: Synced | Claimed | Moved | Divergence): void {
-    switch (message.type) {
-      case 'synced':
-        this.#syncs.confirmed(message.id, message.zxid)
-        break
-      case 'claimed': {
-        const claim = this.#claims.get(message.id)
-        this.stats.revalidations++
-        if (claim === undefined) break
-        if (message.open) {
-          claim.zxid = message.zxid
-        } else {
-          this.#claims.delete(message.id)
-          claim.connection.claimed(false)
-        }
-        break
-      }
-      case 'moved':
-        this.sessions.moved(message.client)
-        for (const [id, { connection, client }] of this.#claims) {
-          if (client !== message.client || connection.isOpen) continue
-          this.#claims.delete(id)
-          connection.destroy()
-        }
-        break
-      case 'divergence':
-        this.#diverged(`the leader says that the state at ${formatZxid(message.zxid)} is another one`)
-        break
-      default:
-        assertNever(message)
-    }
-  }
-
-  /** The session of a learner that is up to date; undefined for others. */
-  #learnerSession(id: number): number | undefined {
-    const role = this.#core?.role
-    if (role?.type !== 'leading' || role.phase !== 'broadcast') return undefined
-    return role.learners.find((learner) => learner.id === id && learner.active)?.session
   }
 
   // ---------------------------------------------------------------- the core
@@ -910,7 +580,7 @@ export class Node implements Backend, PeerHandler {
         this.#peers.drop(effect.peer, effect.reason)
         break
       case 'confirmed':
-        this.#confirmed(effect.id, effect.zxid)
+        this.#leadership?.confirmed(effect.id, effect.zxid)
         break
       case 'resigned':
         this.#resigned()
@@ -934,7 +604,7 @@ export class Node implements Backend, PeerHandler {
         )
         break
       case 'settle':
-        this.#proposeVoting(effect.voting)
+        this.#leadership?.proposeVoting(effect.voting)
         break
       case 'blankVoters':
         this.logger.warn(
@@ -949,7 +619,7 @@ export class Node implements Backend, PeerHandler {
 
   /** The leader's own entries are timed up to their commit; a learner counts what its leader proposes. */
   #countAppended({ first, last }: Entry): void {
-    if (this.#relation !== undefined) this.stats.learnerProposals += last - first + 1
+    if (this.#role instanceof FollowingRole) this.stats.learnerProposals += last - first + 1
     else if (this.#writable) this.#proposals.push({ last, at: this.#clock.now() })
   }
 
@@ -1015,25 +685,43 @@ export class Node implements Backend, PeerHandler {
       return
     }
     const core = this.#activeCore
-    this.#active = true
+    const host = this.#roleHost(core)
     if (core.role.type === 'following') {
       const { observerSyncTime, followerSyncTime } = this.stats
       const syncTime = this.#observes ? observerSyncTime : followerSyncTime
       syncTime.record(now - this.#foundAt)
-      this.#serveFrom = core.role.committed
-      this.#relation = { server: core.id, leader: core.role.leader, session: core.role.session }
-    } else {
-      this.#serveFrom = core.committed
-      this.#relation = undefined
-      const follows = (id: number) => this.#learnerSession(id) !== undefined
-      this.#digestVote = new DigestVote(core.id, () => core.quorum, follows)
+      this.#role = new FollowingRole(host, core.role)
+    } else if (core.role.type === 'leading') {
+      this.#role = new LeadingRole(host, core.role)
+    }
+  }
+
+  #roleHost(core: Core): RoleHost {
+    const { config, logger, tree, stats, sessions } = this
+    return {
+      config,
+      logger,
+      clock: this.#clock,
+      tree,
+      stats,
+      core,
+      requests: this.#requests,
+      syncs: this.#syncs,
+      sessions,
+      members: this.#members,
+      peers: this.#peers,
+      randomBytes: this.#parts.randomBytes ?? randomBytes,
+      handle: (event) => this.#handle(event),
+      planTurn: () => this.#planTurn(),
+      hasRoom: () => this.#hasRoom(),
+      diverged: (reason) => this.#diverged(reason),
     }
   }
 
   /** When the role's first commit point is applied this server begins to act in it, and to serve. */
-  #takeUp(): void {
-    if (this.tree.zxid < this.#serveFrom) return
-    if (!this.#writable) this.#act()
+  #takeUp(role: Role): void {
+    if (this.tree.zxid < role.from || this.#stopping) return
+    if (!this.#writable) this.#act(role)
     if (this.#serving || this.tree.settings === undefined) return
     this.#serving = true
     this.#recordServing()
@@ -1051,10 +739,10 @@ export class Node implements Backend, PeerHandler {
       stats.loadTime.record(stats.checkpointLoadTime.sum + stats.replayTime.sum)
   }
 
-  #act(): void {
+  #act(role: Role): void {
     const { standalone, id } = this.config
     const { current: epoch } = this.#activeCore.epochs
-    const leader = this.#relation?.leader ?? id
+    const { leader } = role
     const fields = { role: this.state, leader, epoch, zxid: formatZxid(this.tree.zxid) }
     if (!standalone)
       this.logger.info(
@@ -1064,52 +752,32 @@ export class Node implements Backend, PeerHandler {
     this.#writable = true
     if (this.#diskFailing) this.logger.info(fields, 'the log takes writes again')
     this.#diskFailing = false
-    if (this.#relation !== undefined) {
-      this.sessions.follow(this.#clock.wall())
-      return
-    }
-    this.stats.resetProposalSizes()
-    this.sessions.lead(this.#clock.now(), this.#clock.wall())
-    if (this.tree.settings === undefined) this.#proposeSettings()
-    else this.#proposeConfiguration()
-    if (this.#expiryTick === undefined) this.#planExpiry()
-    this.#reaper.start()
-    for (const [from, message] of this.#deferred.splice(0)) this.#receivedFromLearner(from, message)
+    if (leader === id) this.stats.resetProposalSizes()
+    role.act()
   }
 
   /** The role is over. Clients of an ensemble turn to another server; alone there is none, and reads go on. */
   #leave(reason: string): void {
-    const wasActive = this.#active
-    this.#active = false
-    this.#writable = false
-    this.#relation = undefined
-    this.#digestVote = undefined
-    this.#verdict = undefined
-    this.#proposals.length = 0
-    this.#deferred = []
-    this.#remoteSyncs = []
-    this.#rounds.clear()
-    this.#sender.endAll()
+    const role = this.#role
     const waiting = new Set<Connection>()
+    this.#role = undefined
+    this.#writable = false
+    role?.end(waiting)
+    this.#proposals.length = 0
+    this.#sender.endAll()
     this.#requests.abandon(waiting)
     this.replica.abandon(waiting)
     this.#syncs.abandon(waiting)
-    for (const { connection } of this.#claims.values()) waiting.add(connection)
-    this.#claims.clear()
     this.sessions.abandon(this.#clock.now())
-    this.#cutOff(waiting)
-    if (wasActive) this.logger.info({ zxid: formatZxid(this.tree.zxid) }, `looks for a leader: ${reason}`)
+    for (const connection of waiting) connection.destroy()
+    if (role !== undefined)
+      this.logger.info({ zxid: formatZxid(this.tree.zxid) }, `looks for a leader: ${reason}`)
     if (!this.#alone && this.#serving) {
       this.#serving = false
       this.#notServingSince = this.#clock.now()
       this.sessions.disconnectAll()
     }
     this.#resumeStalled()
-  }
-
-  /** To these clients it looks like a lost connection: whether their requests were done they have to find out. */
-  #cutOff(connections: Iterable<Connection>): void {
-    for (const connection of connections) connection.destroy()
   }
 
   #durable(zxid: number, ms: number, transactions: number): void {
@@ -1159,39 +827,9 @@ export class Node implements Backend, PeerHandler {
   /** What was applied in this role; what a server reads from its log before it takes it up is not counted. */
   #countApplied(transactions: number, time: number): void {
     const { stats } = this
-    if (this.#relation === undefined) stats.commits += transactions
+    if (this.leads) stats.commits += transactions
     else stats.learnerCommits += transactions
     if (time > 0) stats.propagationLatency.record(this.#clock.wall() - time)
-  }
-
-  #onDigest(digest: Digest): void {
-    const relation = this.#relation
-    if (relation === undefined) this.#judge(this.#digestVote?.own(digest))
-    else this.#peers.send(relation.leader, { type: 'digest', session: relation.session, ...digest })
-  }
-
-  /** Acted upon when what is being applied is done. */
-  #judge(verdict: Verdict | undefined): void {
-    if (verdict === undefined) return
-    this.#verdict = verdict
-    this.#planTurn()
-  }
-
-  #actOn({ zxid, diverged, self }: Verdict): void {
-    this.#verdict = undefined
-    if (self) {
-      this.#diverged(`a quorum has another state at ${formatZxid(zxid)}`)
-      return
-    }
-    this.stats.digestMismatches += diverged.length
-    for (const server of diverged) {
-      this.logger.error(
-        { server, zxid: formatZxid(zxid) },
-        'the state of a server is not that of the ensemble',
-      )
-      const session = this.#learnerSession(server)
-      if (session !== undefined) this.#peers.send(server, { type: 'divergence', session, zxid })
-    }
   }
 
   #diverged(reason: string): void {
@@ -1200,78 +838,10 @@ export class Node implements Backend, PeerHandler {
     this.#handle({ type: 'diverged', reason })
   }
 
-  // ---------------------------------------------------------------- what the ensemble agrees on
-
-  /** Once in the life of an ensemble its first leader draws its id and its secret. */
-  #proposeSettings(): void {
-    const draw = this.#parts.randomBytes ?? randomBytes
-    const body = new Writer(64)
-    body.int(rulesVersion)
-    body.buffer(draw(16))
-    body.buffer(draw(32))
-    // First, and in the same entry: a state that has settings and no configuration is that of a standalone server.
-    this.#proposeConfiguration()
-    this.#propose(Op.settings, 0, body.bytes())
-  }
-
-  /** /zookeeper/config says what this leader's configuration says, unless reconfigurations have taken over. */
-  #proposeConfiguration(): void {
-    const text = this.#members.unwritten(zxidAfter(this.#activeCore, this.#requests.count + 1))
-    if (text !== undefined) this.#propose(Op.reconfig, 0, configBody(text))
-  }
-
   #configurationApplied(): void {
     if (!this.#members.refresh()) return
     this.#peers.setMembers(this.#members.list)
     this.#parts.onConfig?.(this.#members.current)
-  }
-
-  /** A voting that the core asks for, with a transaction that changes nothing. */
-  #proposeVoting(voting: Voting): void {
-    if (!this.#writable || !mayPropose(this.#activeCore)) return
-    if (this.#requests.count > 0) this.#proposeRequests(undefined)
-    this.#requests.add(Op.error, 0, 0, noIds, nothingBody, 0, 4, undefined, 0)
-    this.#proposeRequests(voting)
-  }
-
-  /** Leader: judges a request for another configuration, and proposes it, or its error, as an entry of its own. */
-  #reconfigure(request: ReconfigRequest): void {
-    const { session, cxid, ids, origin, arrived } = request
-    const judged = this.#judgeReconfig(request)
-    if (this.#requests.count > 0) this.#proposeRequests(undefined)
-    if (!this.#writable) {
-      origin?.destroy()
-      return
-    }
-    if (judged.code !== Code.ok)
-      this.logger.info({ session: formatSession(session) }, `reconfiguration refused: ${judged.reason}`)
-    const body = judged.code === Code.ok ? configBody(judged.text) : errorBody(judged.code)
-    const kind = judged.code === Code.ok ? Op.reconfig : Op.error
-    this.#requests.add(kind, session, cxid, ids, body, 0, body.length, origin, arrived)
-    if (request.from !== undefined) this.#requests.forwarded(request.from.server, request.from.session)
-    if (judged.code === Code.ok) this.#proposeRequests(judged.voting)
-    else this.#planTurn()
-  }
-
-  /** In ZooKeeper's order (semantics.md rule 70). */
-  #judgeReconfig({ session, ids, body }: ReconfigRequest): JudgedReconfig {
-    const core = this.#activeCore
-    if (this.config.standalone) return refused(Code.unimplemented, 'this is a standalone server')
-    if (!this.sessions.isOpen(session)) return refused(Code.sessionExpired, 'the session is gone')
-    if (core.quorum.votings.length > 1) return refused(Code.reconfigInProgress, 'another one is under way')
-    // The first change needs the present configuration in the log, in an entry of its own before it.
-    const unwritten = unwrittenVoting(core)
-    const before = this.#requests.count + (unwritten === undefined ? 0 : 1)
-    const judged = this.#members.judge(body, zxidAfter(core, before + 1))
-    if (judged.code !== Code.ok) return judged
-    const obstacle = canReconfigure(core, judged.voting)
-    if (obstacle === 'pending') return refused(Code.reconfigInProgress, 'another one is under way')
-    if (obstacle !== undefined)
-      return refused(Code.newConfigNoQuorum, 'no quorum of the new configuration is connected and up to date')
-    if (!this.config.skipAcl && !this.#members.mayWrite(ids))
-      return refused(Code.noAuth, 'only who may write to /zookeeper/config')
-    if (unwritten !== undefined) this.#proposeVoting(unwritten)
-    return judged
   }
 
   // ---------------------------------------------------------------- output and back-pressure
@@ -1402,55 +972,6 @@ export class Node implements Backend, PeerHandler {
       this.#planCoreTick()
     })
   }
-}
-
-type ReconfigRequest = {
-  readonly session: number
-  readonly cxid: number
-  readonly ids: readonly Id[]
-  readonly body: Buffer
-  readonly origin: Connection | undefined
-  readonly arrived: number
-  /** The learner that it comes from; undefined for this server's own clients. */
-  readonly from?: { readonly server: number; readonly session: number }
-}
-
-const nothingBody = errorBody(Code.ok)
-const movedBody = errorBody(Code.sessionMoved)
-
-/** Body of Op.error. */
-function errorBody(code: number): Buffer {
-  const body = Buffer.alloc(4)
-  body.writeInt32BE(code)
-  return body
-}
-
-/** Body of a deleteContainer. */
-function pathBody(path: string): Buffer {
-  const body = new Writer(path.length * 3 + 8)
-  body.string(path)
-  return body.bytes()
-}
-
-/** Body of a reconfig as it is proposed: the new content of /zookeeper/config. */
-function configBody(text: string): Buffer {
-  const body = new Writer(text.length * 3 + 8)
-  body.string(text)
-  return body.bytes()
-}
-
-function decodeForwarded(bytes: Uint8Array): Batch {
-  try {
-    return Batch.decode(bytes)
-  } catch (error) {
-    throw new PeerFault(
-      `forwarded requests can not be read: ${error instanceof Error ? error.message : error}`,
-    )
-  }
-}
-
-function connectionsOf({ origins }: Proposed): Connection[] {
-  return origins.connections.filter((connection) => connection !== undefined)
 }
 
 /** BatchOption bits: what this server, as leader, lets apply know of its settings. */

@@ -16,7 +16,7 @@ export type Origins = {
 export type Proposed = { readonly batch: Batch; readonly origins: Origins }
 
 /** A learner's relation with its leader, by which its transactions are marked. */
-export type Relation = { readonly server: number; readonly leader: number; readonly session: number }
+export type Relation = { readonly server: number; readonly session: number }
 
 /** See file header. */
 export class Requests {
@@ -24,6 +24,8 @@ export class Requests {
   outstanding = 0
   /** Bytes of their bodies. */
   bytes = 0
+  /** Of this learner with its leader, while there is one. */
+  relation: Relation | undefined
   readonly #options: number
   #batch: Batch
   #origins: Origins = noOrigins()
@@ -90,8 +92,9 @@ export class Requests {
     return batch.encode()
   }
 
-  /** Who waits here for transactions of a batch that `relation` has part in. */
-  originsOf(batch: Batch, relation: Relation | undefined): Origins | undefined {
+  /** Who waits here for transactions of a batch, if it has any that this server sent to its leader. */
+  originsOf(batch: Batch): Origins | undefined {
+    const { relation } = this
     if (relation === undefined) return undefined
     let origins: Origins | undefined
     for (const { from, count, server, session } of batch.runs) {

@@ -1,8 +1,9 @@
 // Syncs that wait: each is answered when a quorum has confirmed the leader after it was asked for, and everything that
 // was committed or proposed by then is applied here. Those of one turn share a round; a learner asks its leader.
+
+import { Op } from '../base/opcodes.ts'
 import { Writer } from '../jute/writer.ts'
 import type { Connection } from '../server/connection.ts'
-import { Op } from '../base/opcodes.ts'
 
 type Sync = {
   readonly cxid: number

@@ -20,6 +20,8 @@ export type LinkOptions = {
   readonly maxBacklogBytes: number
   /** Monotonic ms. */
   readonly now: () => number
+  /** Calls back in a later turn. */
+  readonly soon: (callback: () => void) => void
 }
 
 /** Who hears of a link. */
@@ -121,7 +123,7 @@ export class Link {
     return !this.#over && this.#queue.push(message) === 1
   }
 
-  /** Writes what is queued, as one write. */
+  /** Writes what is queued, as one write. If the link ends with that, its owner hears of it in a later turn. */
   flush(): void {
     if (this.#over || this.#queue.length === 0) return
     const messages = this.#queue
@@ -131,14 +133,14 @@ export class Link {
       pieces = encodeFrames(messages, this.#options.maxFrameBytes)
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
-      this.#down(error.message)
+      this.#downSoon(error.message)
       return
     }
     this.traffic.messagesSent += messages.length
     this.#write(pieces)
     const backlog = this.backlogBytes
     if (backlog > this.#options.maxBacklogBytes) {
-      this.#down(`${backlog} bytes wait to be sent to it; the limit is ${this.#options.maxBacklogBytes}`)
+      this.#downSoon(`${backlog} bytes wait to be sent to it; the limit is ${this.#options.maxBacklogBytes}`)
     }
   }
 
@@ -189,6 +191,12 @@ export class Link {
     this.#over = true
     this.#socket.end()
     this.#release()
+  }
+
+  /** Whoever flushes is in the middle of something and does not expect to hear of a loss. */
+  #downSoon(reason: string): void {
+    this.destroy()
+    this.#options.soon(() => this.#owner.down(reason))
   }
 
   #down(reason: string): void {

@@ -222,12 +222,10 @@ class Network implements TcpPeers {
   }
 
   flush(): void {
-    // A flush can end a connection, whose handler may send again: those go with the next round.
-    while (this.#dirty.length > 0) {
-      const dirty = this.#dirty
-      this.#dirty = []
-      for (const link of dirty) link.flush()
-    }
+    if (this.#dirty.length === 0) return
+    const dirty = this.#dirty
+    this.#dirty = []
+    for (const link of dirty) link.flush()
   }
 
   drained(to: number): Promise<void> {
@@ -312,12 +310,15 @@ class Network implements TcpPeers {
 
   connection(peer: number): PeerConnection | undefined {
     const link = this.#relations.get(peer)?.up
-    return link === undefined ? undefined : this.#describe(peer, link)
+    return link === undefined || link.over ? undefined : this.#describe(peer, link)
   }
 
   connections(): PeerConnection[] {
     const all: PeerConnection[] = []
-    for (const { id, up } of this.#relations.values()) if (up !== undefined) all.push(this.#describe(id, up))
+    for (const id of this.#relations.keys()) {
+      const connection = this.connection(id)
+      if (connection !== undefined) all.push(connection)
+    }
     return all
   }
 
@@ -612,8 +613,9 @@ class Network implements TcpPeers {
     const { maxFrameBytes = defaultMaxFrameBytes, maxBacklogBytes = defaultMaxBacklogBytes } = this.#options
     const { id } = relation
     const now = () => this.#clock.now()
+    const soon = (callback: () => void) => this.#clock.soon(callback)
     const link: Link = new Link(
-      { socket, remote, dialed, address, maxFrameBytes, maxBacklogBytes, now },
+      { socket, remote, dialed, address, maxFrameBytes, maxBacklogBytes, now, soon },
       {
         message: (message) => this.#handler.received(id, message),
         handled: () => this.flush(),

@@ -17,7 +17,10 @@ export class PeerFault extends Error {
   override readonly name = 'PeerFault'
 }
 
-/** Who hears of connections and messages. Called synchronously, one after another. */
+/**
+ * Who hears of connections and messages. Called synchronously, one after another, and never from within a call of `Peers`
+ * other than `suspend`.
+ */
 export interface PeerHandler {
   connected(peer: number): void
   lost(peer: number): void

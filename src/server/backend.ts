@@ -34,6 +34,8 @@ export interface Backend {
   readonly serving: boolean
   /** False while the disk takes no writes: they are refused, reads go on. */
   readonly writable: boolean
+  /** True while there is no quorum and reads are served all the same, to clients that ask for it. */
+  readonly readOnly: boolean
   /** True when the server is about to end: what clients send now is not taken any more. */
   readonly stopping: boolean
   /** True while so much waits for its commit that connections with pending requests should not be read. */
@@ -65,6 +67,12 @@ export interface Backend {
   word(word: string, argument: Buffer): string
   /** A session id that was never used. */
   mintSession(): number
+  /** Opens a session that only this server knows, where sessions begin so: its id. Undefined: they take a transaction. */
+  openLocalSession(timeoutMs: number): number | undefined
+  /** Whether only this server knows the session, now. */
+  isLocalSession(session: number): boolean
+  /** Ends a session that only this server knows; false if it is not one. */
+  closeLocalSession(session: number): boolean
   /** The 16 bytes that prove the ownership of a session. */
   passwordOf(session: number): Buffer
   /**

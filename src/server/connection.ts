@@ -96,8 +96,11 @@ export class Connection implements ReadContext<Connection> {
   #yielding = false
   /** The tick up to which the session's life has been prolonged by this connection. */
   #touchedTick = 0
-  #readOnlyByte = false
+  /** Its handshake had the byte that says whether the client would also read from a server without a quorum. */
+  #hasReadOnlyByte = false
   #requestedSession = 0
+  /** Its client has ended its local session: nothing that comes behind that is looked at. */
+  #ending = false
 
   constructor(socket: Socket, backend: Backend, ids: readonly Id[], secure: boolean, establishedAt: number) {
     this.socket = socket
@@ -330,9 +333,10 @@ export class Connection implements ReadContext<Connection> {
     const timeout = r.int()
     const session = r.long()
     const password = r.buffer() ?? noBytes
-    this.#readOnlyByte = r.pos < r.end
+    this.#hasReadOnlyByte = r.pos < r.end
+    const mayRead = this.#hasReadOnlyByte && r.bool()
     const { limits, logger, tree, stats } = backend
-    if (!backend.serving) {
+    if (!backend.serving || (backend.readOnly && !mayRead)) {
       stats.closedWhileNotServing++
       this.close()
       return
@@ -348,6 +352,11 @@ export class Connection implements ReadContext<Connection> {
     stats.connectionRequests++
     this.timeoutMs = Math.min(Math.max(timeout, limits.minSessionTimeoutMs), limits.maxSessionTimeoutMs)
     if (session === 0) {
+      const local = backend.openLocalSession(this.timeoutMs)
+      if (local !== undefined) {
+        this.#established(local)
+        return
+      }
       if (!backend.writable) {
         this.close()
         return
@@ -417,13 +426,14 @@ export class Connection implements ReadContext<Connection> {
     out.int(timeoutMs)
     out.long(session)
     out.buffer(password)
-    if (this.#readOnlyByte) out.bool(false)
+    if (this.#hasReadOnlyByte) out.bool(this.#backend.readOnly)
     this.#finish(out, at)
   }
 
   // ---------------------------------------------------------------- requests
 
   #request(buf: Buffer, start: number, end: number, arrived: number): void {
+    if (this.#ending) return
     const backend = this.#backend
     const r = reader.reset(buf, start, end)
     const xid = r.int()
@@ -434,9 +444,14 @@ export class Connection implements ReadContext<Connection> {
       this.#touchedTick = tick
       backend.touch(this.session, this.timeoutMs, arrived)
     }
-    if (isRead(type)) {
-      if (this.outstanding === 0) this.#read(xid, type, r, arrived)
+    if (type === Op.closeSession) this.#ending = backend.isLocalSession(this.session)
+    if (isRead(type) || this.#ending) {
+      if (this.outstanding === 0) this.#answer(xid, type, r, arrived)
       else this.#wait(buf, start, end, arrived, Code.ok)
+      return
+    }
+    if (backend.readOnly && (isWrite(type) || type === Op.sync)) {
+      this.#refuse(xid, type, Code.notReadOnly, arrived)
       return
     }
     try {
@@ -459,6 +474,25 @@ export class Connection implements ReadContext<Connection> {
       err,
     })
     this.#waitingBytes += end - start
+  }
+
+  /** Answers what needs no other server. */
+  #answer(xid: number, type: number, r: Reader, arrived: number): void {
+    if (type === Op.closeSession) this.#closeLocalSession(xid, r, arrived)
+    else this.#read(xid, type, r, arrived)
+  }
+
+  #closeLocalSession(xid: number, r: Reader, arrived: number): void {
+    const { tree } = this
+    if (!this.#backend.closeLocalSession(this.session)) {
+      // It has become global since the request came.
+      this.#ending = false
+      this.#write(xid, Op.closeSession, r, arrived)
+      return
+    }
+    this.#respond(xid, tree.zxid, Code.ok, undefined)
+    this.#served(Op.closeSession, xid, tree.zxid, arrived, true)
+    this.close()
   }
 
   #read(xid: number, type: number, r: Reader, arrived: number): void {
@@ -643,7 +677,7 @@ export class Connection implements ReadContext<Connection> {
       const r = reader.reset(next.frame, 0, next.frame.length)
       const xid = r.int()
       const type = r.int()
-      if (next.err === Code.ok) this.#read(xid, type, r, next.arrived)
+      if (next.err === Code.ok) this.#answer(xid, type, r, next.arrived)
       else this.#refuse(xid, type, next.err, next.arrived)
     }
   }

@@ -3,7 +3,7 @@
 // through the write path as an error, since a failed write takes a zxid like any other (wire.md section 4).
 import { Code, ZkError } from '../base/errors.ts'
 import { CreateFlag, Op } from '../base/opcodes.ts'
-import type { Reader } from '../jute/reader.ts'
+import { Reader } from '../jute/reader.ts'
 import { openAcl, schemesKnown } from '../tree/acl.ts'
 import { readAcls } from '../tree/acl-codec.ts'
 import { checkOperation } from '../tree/apply.ts'
@@ -33,6 +33,29 @@ const writeOps: ReadonlySet<number> = new Set([
   Op.reconfig,
   Op.closeSession,
 ])
+
+/** Whether a write whose record `buf[start, end)` was admitted is to make an ephemeral znode, also inside a multi. */
+export function makesEphemeral(type: number, buf: Uint8Array, start: number, end: number): boolean {
+  if (type !== Op.create && type !== Op.create2 && type !== Op.multi) return false
+  const r = new Reader().reset(Buffer.from(buf.buffer, buf.byteOffset, buf.byteLength), start, end)
+  if (type !== Op.multi) return isEphemeral(type, r)
+  for (;;) {
+    const operation = r.int()
+    const done = r.bool()
+    r.int()
+    if (done) return false
+    if (isEphemeral(operation, r)) return true
+  }
+}
+
+/** Reads over one operation. */
+function isEphemeral(type: number, r: Reader): boolean {
+  checkOperation(type, r)
+  if (type !== Op.create && type !== Op.create2) return false
+  r.pos -= 4
+  const flags = r.int()
+  return flags === CreateFlag.ephemeral || flags === CreateFlag.ephemeralSequential
+}
 
 const multiOps: ReadonlySet<number> = new Set([
   Op.create,

@@ -122,8 +122,9 @@ export class Applier {
     return !check(this.tree.acls, this.tree.store.acl(node), perm, this.#ids)
   }
 
+  /** Writes of local sessions, which only their server knows, come as those of session 0. */
   get #sessionGone(): boolean {
-    return !this.tree.sessions.has(this.#session)
+    return this.#session !== 0 && !this.tree.sessions.has(this.#session)
   }
 
   get #enforceQuota(): boolean {
@@ -151,6 +152,8 @@ export class Applier {
     const flagError = this.#flagProblem(kind, flags, ttl)
     if (flagError !== Code.ok) return flagError
     if (this.#sessionGone) return Code.sessionExpired
+    const nodeKind = kindOf(flags)
+    if (nodeKind === NodeKind.ephemeral && this.#session === 0) return Code.ephemeralOnLocalSession
     let slash = lastSlash(buf, start, end)
     if (slash < 0 || hasNul(buf, start, end)) return Code.badArguments
     let list: readonly Acl[] = openAcl
@@ -182,7 +185,6 @@ export class Applier {
     const size = Math.max(dataLength, 0)
     if (hasQuotas && !tree.quotas.allows(path, size, 1, this.#enforceQuota)) return Code.quotaExceeded
 
-    const nodeKind = kindOf(flags)
     const owner = nodeKind === NodeKind.ephemeral ? this.#session : ttl
     const acl = list === openAcl ? OPEN : tree.acls.intern(list)
     const node = tree.insert(

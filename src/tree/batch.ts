@@ -99,7 +99,12 @@ export class Batch {
   forwarded(server: number, session: number): void {
     const index = this.count - 1
     const run = this.runs[this.runs.length - 1]
-    if (run !== undefined && run.server === server && run.session === session && run.from + run.count === index)
+    if (
+      run !== undefined &&
+      run.server === server &&
+      run.session === session &&
+      run.from + run.count === index
+    )
       run.count++
     else this.runs.push({ from: index, count: 1, server, session })
   }
@@ -161,7 +166,10 @@ export class Batch {
       Uint8Array,
       number[] | undefined,
     ]
-    assert(version === formatVersion || version === runsVersion, `batch format ${version} is unknown to this version of zabd`)
+    assert(
+      version === formatVersion || version === runsVersion,
+      `batch format ${version} is unknown to this version of zabd`,
+    )
     assert(fields.length === (version === formatVersion ? 10 : 11), notABatch)
     assert(Array.isArray(idLists) && idLists.every(isFlatList) && bodies instanceof Uint8Array, notABatch)
     for (const column of [kinds, sessions, cxids, auths ?? kinds, ends])
