@@ -391,7 +391,9 @@ export class Node implements Backend, PeerHandler {
   }
 
   claim(session: number, connection: Connection): void {
-    this.#activeRole.claim(session, connection)
+    // Alone, reads go on while the disk is out of order.
+    if (this.#role === undefined) connection.claimed(this.tree.sessions.has(session))
+    else this.#role.claim(session, connection)
   }
 
   attach(connection: Connection): void {
