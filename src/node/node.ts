@@ -14,9 +14,10 @@ import type { PeerMessage } from '../peers/messages.ts'
 import { PeerFault, type PeerHandler, type Peers } from '../peers/types.ts'
 import { Authenticator } from '../server/auth.ts'
 import type { Backend, ConnectionLimits } from '../server/backend.ts'
-import type { Connection } from '../server/connection.ts'
+import { type Connection, formatSession } from '../server/connection.ts'
 import { ServerStats } from '../server/stats.ts'
 import { Watches } from '../server/watches.ts'
+import { makesEphemeral } from '../server/writes.ts'
 import { type Storage, StorageError } from '../storage/types.ts'
 import type { Id } from '../tree/acl.ts'
 import { BatchOption } from '../tree/batch.ts'
@@ -30,8 +31,10 @@ import type { Inspector, ServerState } from './inspect.ts'
 import { Journal } from './journal.ts'
 import { LeadingRole } from './leading.ts'
 import { loadTree } from './load.ts'
+import { LocalSessions } from './local-sessions.ts'
 import { Members, wasAlone } from './members.ts'
 import type { Membership } from './membership.ts'
+import { ReadOnlyMode } from './read-only.ts'
 import { Replica } from './replica.ts'
 import { type Proposed, Requests } from './requests.ts'
 import type { Role, RoleHost } from './role.ts'
@@ -79,6 +82,8 @@ export class Node implements Backend, PeerHandler {
   readonly authenticator: Authenticator
   readonly limits: ConnectionLimits
   readonly sessions: SessionTracker
+  /** Those that no other server knows. */
+  readonly localSessions: LocalSessions
   readonly checkpointer: Checkpointer
   readonly replica: Replica
   readonly startedAt: number
@@ -94,6 +99,9 @@ export class Node implements Backend, PeerHandler {
   readonly #sender: SnapshotSender
   readonly #receiver: SnapshotReceiver
   readonly #members: Members
+  readonly #readOnly: ReadOnlyMode
+  /** The first id of a session that began in read-only mode this time. */
+  #firstReadOnlySession = 0
   #core: Core | undefined
   #turnPlanned = false
   #flushes: Connection[] = []
@@ -146,6 +154,19 @@ export class Node implements Backend, PeerHandler {
       writeRules: { schemes: this.authenticator.schemes, reconfigEnabled: config.reconfigEnabled },
     }
     this.sessions = new SessionTracker(tree, config.id, config.tickTime)
+    this.localSessions = new LocalSessions({
+      clock,
+      tickMs: config.tickTime,
+      onExpired: (session) => this.#localSessionExpired(session),
+    })
+    this.#readOnly = new ReadOnlyMode({
+      enabled: config.readOnlyModeEnabled && !config.standalone,
+      tickMs: config.tickTime,
+      clock,
+      mayServe: () => this.#mayServeReadOnly,
+      onBegin: (ms) => this.#readOnlyBegins(ms),
+      onEnd: () => this.#readOnlyEnds(),
+    })
     this.#requests = new Requests(batchOptions(config))
     this.#members = new Members(config, tree)
     this.#journal = new Journal({
@@ -166,7 +187,7 @@ export class Node implements Backend, PeerHandler {
       readable: () => this.#journal.readable,
       originsOf: (batch) => this.#requests.originsOf(batch),
       onSpecial: (kind, session, origin) => this.#specialApplied(kind, session, origin),
-      onAnswered: (bytes) => this.#requests.answered(bytes),
+      onAnswered: (origins) => this.#requests.answered(origins),
       onDigest: (digest) => this.#role?.digest(digest),
       onApplied: (transactions, bytes, time) => this.#onApplied(transactions, bytes, time),
       onMore: () => this.#planTurn(),
@@ -239,6 +260,7 @@ export class Node implements Backend, PeerHandler {
       alone: config.standalone || (await wasAlone(tree, log)),
     })
     if (!config.standalone) this.stats.lookings++
+    this.#readOnly.end()
     this.#settle(() => this.#handle({ type: 'start', now: this.#clock.now() }))
     if (this.#coreTick === undefined && !config.standalone) this.#planCoreTick()
     this.#peers.setMembers(this.#members.list)
@@ -284,6 +306,8 @@ export class Node implements Backend, PeerHandler {
     await this.drain()
     this.#serving = false
     this.#writable = false
+    this.#readOnly.end()
+    this.localSessions.pause()
     this.#coreTick?.cancel()
     await this.#peers.close()
     await this.#journal.settled()
@@ -297,7 +321,11 @@ export class Node implements Backend, PeerHandler {
   // ---------------------------------------------------------------- Backend: state
 
   get serving(): boolean {
-    return this.#serving && (this.config.leaderServes || !this.leads || this.#alone)
+    return this.#readOnly.on || (this.#serving && (this.config.leaderServes || !this.leads || this.#alone))
+  }
+
+  get readOnly(): boolean {
+    return this.#readOnly.on
   }
 
   get writable(): boolean {
@@ -327,6 +355,7 @@ export class Node implements Backend, PeerHandler {
 
   /** What operators know it as. */
   get state(): ServerState {
+    if (this.#readOnly.on) return 'read-only'
     if (this.#role === undefined && !this.#serving) return 'looking'
     if (this.config.standalone) return 'standalone'
     if (this.leads) return 'leader'
@@ -390,10 +419,40 @@ export class Node implements Backend, PeerHandler {
     return sessionPassword(this.tree.settings.secret, session)
   }
 
+  openLocalSession(timeoutMs: number): number | undefined {
+    const { localSessionsEnabled, standalone } = this.config
+    if (!this.#readOnly.on && (!localSessionsEnabled || standalone)) return undefined
+    const session = this.sessions.mint()
+    this.localSessions.open(session, timeoutMs)
+    return session
+  }
+
+  isLocalSession(session: number): boolean {
+    return this.localSessions.has(session)
+  }
+
+  closeLocalSession(session: number): boolean {
+    return this.localSessions.close(session)
+  }
+
+  #localSessionExpired(session: number): void {
+    this.stats.sessionsExpired++
+    this.logger.info({ session: formatSession(session) }, 'local session expired')
+    this.sessions.attached.get(session)?.close()
+  }
+
   claim(session: number, connection: Connection): void {
+    if (this.localSessions.has(session)) connection.claimed(true)
+    else if (this.#readOnly.on) this.#claimReadOnly(session, connection)
     // Alone, reads go on while the disk is out of order.
-    if (this.#role === undefined) connection.claimed(this.tree.sessions.has(session))
+    else if (this.#role === undefined) connection.claimed(this.tree.sessions.has(session))
     else this.#role.claim(session, connection)
+  }
+
+  /** A session of the ensemble may be open for all that is known here: its client is not told anything else. */
+  #claimReadOnly(session: number, connection: Connection): void {
+    if (session >= this.#firstReadOnlySession && session < this.sessions.next) connection.claimed(false)
+    else connection.close()
   }
 
   attach(connection: Connection): void {
@@ -402,12 +461,13 @@ export class Node implements Backend, PeerHandler {
 
   detach(connection: Connection): void {
     this.watches.removeAll(connection)
-    if (this.sessions.detach(connection) && this.tree.sessions.has(connection.session))
-      this.stats.connectionDrops++
+    const { session } = connection
+    const isOpen = this.tree.sessions.has(session) || this.localSessions.has(session)
+    if (this.sessions.detach(connection) && isOpen) this.stats.connectionDrops++
   }
 
   touch(session: number, timeoutMs: number, now: number): void {
-    this.sessions.touch(session, timeoutMs, now)
+    if (!this.localSessions.touch(session, timeoutMs, now)) this.sessions.touch(session, timeoutMs, now)
   }
 
   // ---------------------------------------------------------------- Backend: requests
@@ -424,8 +484,20 @@ export class Node implements Backend, PeerHandler {
     arrived: number,
   ): void {
     assert(this.#writable, 'a proposal while nothing can be written')
-    this.#activeRole.submit(kind, session, cxid, ids, buf, start, end, origin, arrived)
+    const proposer = this.#proposer(kind, session, buf, start, end)
+    this.#activeRole.submit(kind, proposer, cxid, ids, buf, start, end, origin, arrived)
     this.#planTurn()
+  }
+
+  /** Others know nothing of a local session: its writes are nobody's, but where it must own a znode and so becomes global. */
+  #proposer(kind: number, session: number, buf: Uint8Array, start: number, end: number): number {
+    if (!this.localSessions.has(session)) return session
+    if (!this.config.localSessionsUpgradingEnabled || !makesEphemeral(kind, buf, start, end)) return 0
+    const body = Buffer.alloc(4)
+    body.writeInt32BE(this.localSessions.upgrade(session))
+    this.logger.debug({ session: formatSession(session) }, 'local session becomes global')
+    this.#activeRole.submit(Op.createSession, session, 0, [], body, 0, 4, undefined, 0)
+    return session
   }
 
   sync(cxid: number, path: string | null, origin: Connection, arrived: number): void {
@@ -568,6 +640,7 @@ export class Node implements Backend, PeerHandler {
         this.#sender.send(effect.to, effect.session, effect.atLeast)
         break
       case 'receiveSnapshot':
+        this.#readOnly.end()
         this.replica.finishEntry()
         this.#receiver.begin(effect.from, effect.session)
         break
@@ -686,6 +759,7 @@ export class Node implements Backend, PeerHandler {
       this.logger.debug(fields, `${role}, ${phase}`)
       return
     }
+    this.#readOnly.end()
     const core = this.#activeCore
     const host = this.#roleHost(core)
     if (core.role.type === 'following') {
@@ -726,8 +800,9 @@ export class Node implements Backend, PeerHandler {
     if (!this.#writable) this.#act(role)
     if (this.#serving || this.tree.settings === undefined) return
     this.#serving = true
+    this.localSessions.resume()
     this.#recordServing()
-    this.#parts.onServing?.()
+    if (this.serving) this.#parts.onServing?.()
     this.#starting?.resolve()
     this.#starting = undefined
   }
@@ -755,6 +830,7 @@ export class Node implements Backend, PeerHandler {
     if (this.#diskFailing) this.logger.info(fields, 'the log takes writes again')
     this.#diskFailing = false
     if (leader === id) this.stats.resetProposalSizes()
+    this.localSessions.settle((session) => this.tree.sessions.has(session))
     role.act()
   }
 
@@ -771,12 +847,16 @@ export class Node implements Backend, PeerHandler {
     this.replica.abandon(waiting)
     this.#syncs.abandon(waiting)
     this.sessions.abandon(this.#clock.now())
+    this.localSessions.abandonUpgrades()
     for (const connection of waiting) connection.destroy()
-    if (role !== undefined)
+    if (role !== undefined) {
+      this.#readOnly.end()
       this.logger.info({ zxid: formatZxid(this.tree.zxid) }, `looks for a leader: ${reason}`)
+    }
     if (!this.#alone && this.#serving) {
       this.#serving = false
       this.#notServingSince = this.#clock.now()
+      this.localSessions.pause()
       this.sessions.disconnectAll()
     }
     this.#resumeStalled()
@@ -809,6 +889,7 @@ export class Node implements Backend, PeerHandler {
   #specialApplied(kind: number, session: number, origin: Connection | undefined): void {
     switch (kind) {
       case Op.createSession:
+        this.localSessions.becameGlobal(session)
         this.sessions.opened(session, this.#clock.now())
         break
       case Op.closeSession:
@@ -844,6 +925,34 @@ export class Node implements Backend, PeerHandler {
     if (!this.#members.refresh()) return
     this.#peers.setMembers(this.#members.list)
     this.#parts.onConfig?.(this.#members.current)
+  }
+
+  // ---------------------------------------------------------------- read-only mode
+
+  /** Nobody leads, the disk is in order, and what is known to be committed is applied. */
+  get #mayServeReadOnly(): boolean {
+    const core = this.#core
+    if (core?.role.type !== 'looking' || core.needsSnapshot || this.#serving || this.#stopping) return false
+    return this.tree.settings !== undefined && !this.replica.behind
+  }
+
+  #readOnlyBegins(ms: number): void {
+    const fields = { ms: Math.round(ms), zxid: formatZxid(this.tree.zxid) }
+    this.logger.warn(
+      fields,
+      'no leader for too long: serves reads to clients that ask for it (read-only mode)',
+    )
+    this.sessions.follow(this.#clock.wall())
+    this.#firstReadOnlySession = this.sessions.next
+    this.localSessions.resume()
+  }
+
+  /** The clients turn to a server that takes writes, which may be this one. */
+  #readOnlyEnds(): void {
+    this.logger.info('read-only mode ends')
+    this.localSessions.pause()
+    if (!this.config.localSessionsEnabled) this.localSessions.clear()
+    this.sessions.disconnectAll()
   }
 
   // ---------------------------------------------------------------- output and back-pressure
@@ -913,6 +1022,7 @@ export class Node implements Backend, PeerHandler {
         `the log can not be written, writes stop: ${error.remedy}`,
       )
     this.#diskFailing = true
+    this.#readOnly.end()
     this.replica.finishEntry()
     this.#leave('the log can not be written')
     this.#core = undefined
@@ -970,7 +1080,10 @@ export class Node implements Backend, PeerHandler {
   /** The core has an eye on the clock: signs of life, and time that is up. */
   #planCoreTick(): void {
     this.#coreTick = this.#clock.after(this.config.tickTime / coreTicks, () => {
-      this.#guard(() => this.#settle(() => this.#handle({ type: 'tick', now: this.#clock.now() })))
+      this.#guard(() => {
+        this.#settle(() => this.#handle({ type: 'tick', now: this.#clock.now() }))
+        this.#readOnly.consider()
+      })
       this.#planCoreTick()
     })
   }

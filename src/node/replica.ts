@@ -50,8 +50,8 @@ export type ReplicaOptions = {
   readonly originsOf: (batch: Batch) => Origins | undefined
   /** A transaction of the kinds that concern more than the tree was applied: sessions, settings, the configuration. */
   readonly onSpecial: (kind: number, session: number, origin: Connection | undefined) => void
-  /** An outcome went to whoever waited; `bytes` was the size of the request. */
-  readonly onAnswered: (bytes: number) => void
+  /** Requests that this server was answerable for are done, and the outcome went to whoever waited. */
+  readonly onAnswered: (origins: Origins) => void
   readonly onDigest: (digest: Digest) => void
   /**
    * More was applied, up to the end of an entry: transactions, their bytes in the log, and the leader's time of the newest
@@ -178,7 +178,7 @@ export class Replica {
 
   /** Applies an entry from where it stands until it ends, or `until` has come. */
   #applyEntry(pending: Pending, until: number): void {
-    const { clock, originsOf } = this.#options
+    const { clock, originsOf, onAnswered } = this.#options
     const { entry } = pending
     if (pending.batch === undefined) {
       pending.batch = Batch.decode(entry.bytes)
@@ -200,6 +200,7 @@ export class Replica {
     if (this.#position < batch.count) return
     this.#position = 0
     this.#pending.shift()
+    if (pending.origins !== undefined) onAnswered(pending.origins)
   }
 
   /** Applies what only the log has, up to the first entry in memory. */
@@ -250,7 +251,7 @@ export class Replica {
   }
 
   #apply(batch: Batch, index: number, zxid: number, origin: Connection | undefined, arrived: number): void {
-    const { tree, watches, onSpecial, onAnswered } = this.#options
+    const { tree, watches, onSpecial } = this.#options
     const applier = this.#applier
     const kind = batch.kinds[index] as number
     tree.watched = watches.size > 0
@@ -259,9 +260,7 @@ export class Replica {
     // What clients ask for has positive numbers, but for the end of a session.
     if (kind < 0 || kind === Op.reconfig) onSpecial(kind, batch.sessions[index] as number, origin)
     if (zxid % digestEvery === 0) this.#keepDigest(zxid)
-    if (origin === undefined) return
-    origin.completed(kind, batch.cxids[index] as number, zxid, applier.err, applier.reply, arrived)
-    onAnswered((batch.ends[index] as number) - batch.startOf(index))
+    origin?.completed(kind, batch.cxids[index] as number, zxid, applier.err, applier.reply, arrived)
   }
 
   #keepDigest(zxid: number): void {

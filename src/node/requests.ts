@@ -6,10 +6,15 @@ import type { Connection } from '../server/connection.ts'
 import type { Id } from '../tree/acl.ts'
 import { Batch } from '../tree/batch.ts'
 
-/** Who waits for the transactions of a batch, and since when (monotonic ms); by their index. */
+/** Transactions of a batch that this server is answerable for. */
 export type Origins = {
+  /** Who waits for each, by its index. */
   readonly connections: (Connection | undefined)[]
+  /** Since when, monotonic ms. */
   readonly arrivals: number[]
+  /** How many they are, and the bytes of their bodies. */
+  count: number
+  bytes: number
 }
 
 /** What a leader proposes in one entry. */
@@ -20,7 +25,7 @@ export type Relation = { readonly server: number; readonly session: number }
 
 /** See file header. */
 export class Requests {
-  /** Requests of this server's clients that are not answered. */
+  /** Requests of this server's clients, its own, and as leader those of learners, that are not done. */
   outstanding = 0
   /** Bytes of their bodies. */
   bytes = 0
@@ -57,9 +62,11 @@ export class Requests {
     arrived: number,
   ): void {
     this.#batch.add(kind, session, cxid, ids, buf, start, end)
-    this.#origins.connections.push(origin)
-    this.#origins.arrivals.push(arrived)
-    if (origin === undefined) return
+    const origins = this.#origins
+    origins.connections.push(origin)
+    origins.arrivals.push(arrived)
+    origins.count++
+    origins.bytes += end - start
     this.outstanding++
     this.bytes += end - start
   }
@@ -105,14 +112,16 @@ export class Requests {
         origins.connections[i] = this.#sent.connections[this.#head]
         origins.arrivals[i] = this.#sent.arrivals[this.#head] as number
       }
+      origins.count += count
+      origins.bytes += (batch.ends[from + count - 1] as number) - batch.startOf(from)
     }
     this.#compact()
     return origins
   }
 
-  /** The outcome of a request of `bytes` was handed over. */
-  answered(bytes: number): void {
-    this.outstanding--
+  /** All of these are done. */
+  answered({ count, bytes }: Origins): void {
+    this.outstanding -= count
     this.bytes -= bytes
   }
 
@@ -137,5 +146,5 @@ export class Requests {
 }
 
 function noOrigins(): Origins {
-  return { connections: [], arrivals: [] }
+  return { connections: [], arrivals: [], count: 0, bytes: 0 }
 }
