@@ -56,6 +56,8 @@ export class FollowingRole implements Role {
 
   claim(client: number, connection: Connection): void {
     const { peers, planTurn } = this.#host
+    // What opens the session may be among them.
+    this.sendRequests()
     const id = ++this.#claimId
     this.#claims.set(id, { connection, client, zxid: undefined })
     const { timeoutMs } = connection

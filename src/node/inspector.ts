@@ -51,7 +51,7 @@ export function createInspector(parts: InspectorParts): Inspector {
       ephemerals: tree.ephemeralCount,
       dataBytes: tree.store.dataBytes + tree.store.pathBytes,
       globalSessions: tree.sessions.size,
-      localSessions: 0,
+      localSessions: node.localSessions.size,
       connections: listener.connections.size,
       outstanding: node.outstanding,
       uptimeMs: clock.now() - node.startedAt,
@@ -81,7 +81,11 @@ export function createInspector(parts: InspectorParts): Inspector {
       for (const [time, ids] of expiry.buckets()) result.set(wallOf(time), ids)
       return result
     },
-    localSessionExpiry: () => new Map(),
+    localSessionExpiry: () => {
+      const result = new Map<number, number[]>()
+      for (const [time, ids] of node.localSessions.deadlines()) result.set(wallOf(time), ids)
+      return result
+    },
     sessions: () => new Map(tree.sessions),
     ephemerals: () => {
       const result = new Map<number, string[]>()
@@ -143,6 +147,8 @@ export function createInspector(parts: InspectorParts): Inspector {
 
   /** A learner's connections have none of their own: the leader decides, by what it hears of them. */
   function deadline({ session, timeoutMs, stats }: Connection): number {
+    const local = node.localSessions.deadline(session)
+    if (local !== undefined) return local
     if (node.leads) return expiry.deadline(session) ?? clock.now()
     if (timeoutMs === 0) return clock.now()
     const { tickTime } = config

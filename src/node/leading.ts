@@ -36,6 +36,14 @@ type RemoteSync = {
   readonly atLeast: number
 }
 
+/** A session that a client says it has and that is not open yet, and what must be applied before that is certain. */
+type UnknownSession = {
+  readonly zxid: number
+  /** Undefined: of a learner. */
+  readonly connection: Connection | undefined
+  readonly answer: () => void
+}
+
 /** A round of confirmation: who asked. */
 type Round = { readonly local: number | undefined; readonly remote: readonly RemoteSync[] }
 
@@ -55,6 +63,7 @@ export class LeadingRole implements Role {
   /** What learners asked for before this leader acts. None of it may be left out. */
   #deferred: [from: number, message: FromLearner][] = []
   #remoteSyncs: RemoteSync[] = []
+  readonly #unknown: UnknownSession[] = []
   readonly #rounds = new Map<number, Round>()
   #roundId = 0
   #verdict: Verdict | undefined
@@ -96,8 +105,10 @@ export class LeadingRole implements Role {
     this.#expiryTick?.cancel()
   }
 
-  end(): void {
+  end(waiting: Set<Connection>): void {
     this.rest()
+    for (const { connection } of this.#unknown.splice(0))
+      if (connection !== undefined) waiting.add(connection)
     this.#over = true
     this.#deferred = []
     this.#rounds.clear()
@@ -169,9 +180,30 @@ export class LeadingRole implements Role {
   }
 
   claim(session: number, connection: Connection): void {
-    const open = this.#host.sessions.isOpen(session)
-    if (open) this.#own(session, undefined)
-    connection.claimed(open)
+    this.#whenKnown(session, connection, () => {
+      const open = this.#host.sessions.isOpen(session)
+      if (open) this.#own(session, undefined)
+      connection.claimed(open)
+    })
+  }
+
+  /**
+   * Answers whether a session is open. One that is not may be about to be: its opening is on its way, or not applied here as
+   * it is elsewhere. Then the answer waits for what is on its way now.
+   */
+  #whenKnown(session: number, connection: Connection | undefined, answer: () => void): void {
+    const { sessions, tree } = this.#host
+    const zxid = this.proposedUpTo
+    if (sessions.isOpen(session) || sessions.closing.has(session) || zxid <= tree.zxid) answer()
+    else this.#unknown.push({ zxid, connection, answer })
+  }
+
+  #answerUnknown(): void {
+    const { tree } = this.#host
+    for (let next = this.#unknown[0]; next !== undefined && next.zxid <= tree.zxid; next = this.#unknown[0]) {
+      this.#unknown.shift()
+      next.answer()
+    }
   }
 
   /** The session's client is at `learner` now, undefined: here. Whoever had it before lets it go. */
@@ -231,13 +263,16 @@ export class LeadingRole implements Role {
   }
 
   #receivedClaim(from: number, { session, id, client, timeoutMs }: Claim): void {
-    const { sessions, clock, peers, tree } = this.#host
-    const open = sessions.isOpen(client)
-    if (open) {
-      this.#own(client, from)
-      sessions.touch(client, timeoutMs, clock.now())
-    }
-    peers.send(from, { type: 'claimed', session, id, open, zxid: tree.zxid })
+    this.#whenKnown(client, undefined, () => {
+      const { sessions, clock, peers, tree } = this.#host
+      if (this.learnerSession(from) !== session) return
+      const open = sessions.isOpen(client)
+      if (open) {
+        this.#own(client, from)
+        sessions.touch(client, timeoutMs, clock.now())
+      }
+      peers.send(from, { type: 'claimed', session, id, open, zxid: tree.zxid })
+    })
   }
 
   /** Requests of a learner's clients: proposed with the next ones of this server's own. */
@@ -380,7 +415,7 @@ export class LeadingRole implements Role {
   #judgeReconfig({ session, ids, body }: ClientRequest): JudgedReconfig {
     const { core, config, sessions, members, requests } = this.#host
     if (config.standalone) return refused(Code.unimplemented, 'this is a standalone server')
-    if (!sessions.isOpen(session)) return refused(Code.sessionExpired, 'the session is gone')
+    if (session !== 0 && !sessions.isOpen(session)) return refused(Code.sessionExpired, 'the session is gone')
     if (core.quorum.votings.length > 1) return refused(Code.reconfigInProgress, 'another one is under way')
     // The first change needs the present configuration in the log, in an entry of its own before it.
     const unwritten = unwrittenVoting(core)
@@ -411,6 +446,7 @@ export class LeadingRole implements Role {
   }
 
   applied(): void {
+    if (this.#unknown.length > 0) this.#answerUnknown()
     const verdict = this.#verdict
     if (verdict === undefined) return
     this.#verdict = undefined

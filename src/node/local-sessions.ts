@@ -89,6 +89,11 @@ export class LocalSessions {
     this.#upgrading.clear()
   }
 
+  /** Forgets those that are global. */
+  settle(isGlobal: (session: number) => boolean): void {
+    for (const session of [...this.#timeouts.keys()]) if (isGlobal(session)) this.close(session)
+  }
+
   /** Nothing expires until `resume`: for a server that serves nobody. */
   pause(): void {
     this.#expiry.pause()

@@ -50,7 +50,9 @@ export class Members {
     this.#config = config
     this.#tree = tree
     this.#configured = membershipOf(config)
-    this.configuredQuorum = config.standalone ? majority([config.id]) : quorumOf(configuredVoting(config, this.#configured))
+    this.configuredQuorum = config.standalone
+      ? majority([config.id])
+      : quorumOf(configuredVoting(config, this.#configured))
     this.#current = this.#configured
     this.#text = formatMembership(this.#current)
     this.refresh()

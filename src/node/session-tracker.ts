@@ -38,7 +38,7 @@ export class SessionTracker {
     this.#begin(wall)
   }
 
-  /** This server follows a leader. */
+  /** This server follows a leader, or has none. */
   follow(wall: number): void {
     this.#leading = false
     this.expiry.pause()
@@ -51,6 +51,11 @@ export class SessionTracker {
     this.#touched.clear()
     const highest = Math.max(this.#next - 1, highestOf(this.#serverId, this.#tree.sessions.keys()))
     this.#next = firstSessionId(this.#serverId, wall, highest)
+  }
+
+  /** The id that `mint` gives next. */
+  get next(): number {
+    return this.#next
   }
 
   /** A session id that was never used. */

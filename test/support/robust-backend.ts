@@ -48,6 +48,7 @@ export class FakeBackend implements Backend {
   })
   readonly serving = true
   readonly writable = true
+  readonly readOnly = false
   readonly overloaded = false
   readonly stopping = false
   /** What waits for `applyNext`. */
@@ -98,6 +99,15 @@ export class FakeBackend implements Backend {
   }
   mintSession(): number {
     return 7
+  }
+  openLocalSession(): undefined {
+    return undefined
+  }
+  isLocalSession(): boolean {
+    return false
+  }
+  closeLocalSession(): boolean {
+    return false
   }
   passwordOf(): Buffer {
     return Buffer.alloc(16, 7)

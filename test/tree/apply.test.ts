@@ -24,6 +24,7 @@ import {
   remove,
   setAcl,
   setData,
+  world,
 } from '../support/tree-transactions.ts'
 
 const session = 0x1000
@@ -422,6 +423,43 @@ test('after the end of its session a request gets sessionExpired', () => {
   assert.equal(server.outcome(request).results[0]?.err, Code.sessionExpired)
 })
 
+// ---- local sessions: their writes come as those of session 0 ----
+
+test('session 0 writes what is not ephemeral', () => {
+  const server = new Server()
+  const requests = [
+    create('/a'),
+    setData('/a', 'x'),
+    setAcl('/a', world),
+    multi(check('/a', 1), create('/b')),
+    remove('/b'),
+  ]
+  for (const request of requests)
+    assert.equal(server.do(request, { session: 0 }), Code.ok, JSON.stringify(request))
+  assert.deepEqual([server.data('/a'), server.has('/b')], ['x', false])
+})
+
+test('session 0 gets ephemeralOnLocalSession for an ephemeral, whatever else is wrong with it but flags', () => {
+  const server = new Server()
+  for (const path of ['/a', '/no/parent', 'no-slash']) {
+    for (const flags of [1, 3])
+      assert.equal(server.do(create(path, '', flags), { session: 0 }), Code.ephemeralOnLocalSession, path)
+  }
+  assert.equal(server.do(create('/a', '', 9), { session: 0 }), Code.badArguments)
+  assert.deepEqual([server.tree.ephemeralCount, server.has('/a')], [0, false])
+})
+
+test('a multi of session 0 with an ephemeral fails as a whole, at that operation', () => {
+  const server = new Server()
+  const request = multi(create('/a'), create('/b', '', 1), create('/c'))
+  assert.equal(server.do(request, { session: 0 }), Code.ok)
+  assert.deepEqual(
+    server.outcome(request).results.map(({ err }) => err),
+    [Code.ok, Code.ephemeralOnLocalSession, Code.runtimeInconsistency],
+  )
+  assert.equal(server.has('/a'), false)
+})
+
 test("the reaper's removal is judged when it is applied", () => {
   const reap = (path: string): Request => ({ type: 'deleteContainer', path })
   const server = new Server().all(
@@ -485,6 +523,6 @@ test('a zxid that does not go up, and an operation that can not be applied, stop
   }
   for (const zxid of [0, 1])
     assert.throws(() => server.applier.apply(batch(Op.create), 0, zxid, true), { name: 'InvariantError' })
-  for (const kind of [Op.getData, Op.reconfig, Op.sync, 77])
+  for (const kind of [Op.getData, Op.sync, 77])
     assert.throws(() => server.applier.apply(batch(kind), 0, 9, true), { name: 'InvariantError' })
 })
