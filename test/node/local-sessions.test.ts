@@ -113,9 +113,12 @@ test('deadlines are whole ticks, in order', () => {
   sessions.open(1, 250)
   sessions.open(3, 260)
   const now = clock.now()
-  assert.deepEqual([...sessions.deadlines()], [
-    [now + 300, [1, 3]],
-    [now + 600, [2]],
-  ])
+  assert.deepEqual(
+    [...sessions.deadlines()],
+    [
+      [now + 300, [1, 3]],
+      [now + 600, [2]],
+    ],
+  )
   assert.deepEqual([sessions.deadline(2), sessions.deadline(9)], [now + 600, undefined])
 })
