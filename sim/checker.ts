@@ -29,8 +29,11 @@ export class Checker {
   quorum: Quorum
   /** Entries that were committed before the run. */
   readonly #initial: Entry[] = []
-  /** Servers that lost their disks, and have not adopted a leader's history since: what they held, they are held to hold. */
-  readonly #lost = new Set<number>()
+  /**
+   * Servers that lost their disks, and have not adopted a leader's history since: what they held, they are held to hold.
+   * With the newest epoch that was established before.
+   */
+  readonly #lost = new Map<number, number>()
   readonly #broadcast = new Map<number, Entry>()
   readonly #leaders = new Map<number, number>()
   readonly #subjects = new Map<number, Subject>()
@@ -64,7 +67,18 @@ export class Checker {
   /** A server's disk is gone. */
   lost(id: number): void {
     this.lostDisks++
-    this.#lost.add(id)
+    this.#lost.set(id, Math.max(0, ...this.#leaders.keys()))
+    this.#stale = true
+  }
+
+  /** A server that lost its disk has adopted a history: that of the newest epoch that it can have helped before, or of a later one. */
+  #remembers(id: number, epoch: number): void {
+    const established = this.#lost.get(id)
+    if (established === undefined) return
+    check(epoch >= established, () => {
+      return `server ${id} adopts epoch ${epoch} with a new disk, though it was there when ${established} was established`
+    })
+    this.#lost.delete(id)
     this.#stale = true
   }
 
@@ -109,7 +123,7 @@ export class Checker {
 
   epochsSaved(id: number, before: Epochs, after: Epochs): void {
     const { disk } = this.#subjects.get(id) as Subject
-    if (after.current > 0 && this.#lost.delete(id)) this.#stale = true
+    if (after.current > 0) this.#remembers(id, after.current)
     const grown = after.accepted >= before.accepted && after.current >= before.current
     check(grown, () => `server ${id}'s epochs go from ${JSON.stringify(before)} to ${JSON.stringify(after)}`)
     check(
