@@ -246,9 +246,12 @@ test('local sessions that may become global', async (t) => {
     await t.test(`${role}: whoever comes back while the session becomes global finds it open`, async () => {
       for (let round = 0; round < 10; round++) {
         const client = await member.connect()
-        client.batch(() => [client.create(`/back-${role}-${round}`, { flags: Flag.ephemeral })])
-        const [timeout, again] = await attach(member, client)
+        const again = await RawClient.dial(member.port)
+        // Both are there when the server looks at its sockets.
+        client.batch(() => client.create(`/back-${role}-${round}`, { flags: Flag.ephemeral }))
+        const { timeout } = await again.handshake({ ...client.credentials, timeout: 60_000 })
         assert.equal(timeout, 60_000)
+        await client.closed()
         await ok(again.sync('/'))
         await again.close()
       }
