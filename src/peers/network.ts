@@ -656,6 +656,7 @@ class Network implements TcpPeers {
     else this.#logger.info(fields, line)
     this.#handler.lost(relation.id)
     if (next === undefined) this.#afterLoss(relation, link)
+    this.flush()
   }
 
   #afterLoss(relation: Relation, link: Link): void {
@@ -679,7 +680,6 @@ class Network implements TcpPeers {
         link.ping()
       }
     }
-    this.flush()
     this.#tickAt = this.#clock.now() + this.#tickMs
     this.#ticker = this.#clock.after(this.#tickMs, () => this.#tick())
   }

@@ -34,7 +34,7 @@ export interface Peers {
    * turn as one write. What the message refers to may not change afterwards.
    */
   send(to: number, message: PeerMessage): void
-  /** Writes what was queued, to every peer. After a chunk of incoming messages was handled it happens by itself. */
+  /** Writes what was queued, to every peer. After a call of the handler (a chunk of messages) it happens by itself. */
   flush(): void
   /**
    * Writes what was queued for the peer; resolves when little of it still waits here, or it is not connected: for long

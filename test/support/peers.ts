@@ -80,7 +80,7 @@ export type TestServer = {
 export type TestServerOptions = Partial<Omit<PeersOptions, 'id' | 'listen' | 'handler' | 'logger'>> & {
   /** Called at each message; may throw. */
   readonly onMessage?: (from: number, message: PeerMessage) => void
-  readonly onConnected?: (peer: number) => void
+  readonly onLost?: (peer: number) => void
   readonly port?: number
 }
 
@@ -92,7 +92,7 @@ export async function startPeers(
 ): Promise<TestServer> {
   const heard = new Journal<Heard>()
   const log = new Journal<LogLine>()
-  const { onMessage, onConnected, port, ...rest } = options
+  const { onMessage, onLost, port, ...rest } = options
   const peers = createPeers({
     members: [],
     ensembleId: () => undefined,
@@ -102,11 +102,11 @@ export async function startPeers(
     id,
     listen: { host: '127.0.0.1', port: port ?? 0 },
     handler: {
-      connected: (peer) => {
-        heard.push({ type: 'connected', peer })
-        onConnected?.(peer)
+      connected: (peer) => heard.push({ type: 'connected', peer }),
+      lost: (peer) => {
+        heard.push({ type: 'lost', peer })
+        onLost?.(peer)
       },
-      lost: (peer) => heard.push({ type: 'lost', peer }),
       received: (peer, message) => {
         heard.push({ type: 'received', peer, message })
         onMessage?.(peer, message)
