@@ -2,18 +2,46 @@
 // done in a fixed order, unless the test holds them. Every message is kept as a line of text.
 import assert from 'node:assert/strict'
 import { describe, describeMessage } from '../../sim/trace.ts'
-import { type Core, createCore, type Effect, type Event, step } from '../../src/zab/core.ts'
+import {
+  type Core,
+  createCore,
+  type Effect,
+  type Event,
+  mayPropose,
+  step,
+  votingAt,
+} from '../../src/zab/core.ts'
 import type { Message } from '../../src/zab/messages.ts'
 import { majority, type Quorum } from '../../src/zab/quorum.ts'
-import { defaultSettings, type Entry, type Epochs, type Settings } from '../../src/zab/types.ts'
+import {
+  defaultSettings,
+  type Entry,
+  type Epochs,
+  type Settings,
+  type Voting,
+  type VotingAt,
+} from '../../src/zab/types.ts'
 
 type Write =
   | { readonly type: 'append'; readonly entry: Entry }
   | { readonly type: 'truncate'; readonly zxid: number }
-  | { readonly type: 'install'; readonly zxid: number; readonly state: readonly string[] }
+  | {
+      readonly type: 'install'
+      readonly zxid: number
+      readonly state: readonly string[]
+      readonly voting: VotingAt | undefined
+    }
 
-/** What survives a crash. `state` is that of the checkpoint at `trimmedTo`. */
-export type DiskState = { epochs: Epochs; trimmedTo: number; entries: Entry[]; state: readonly string[] }
+/** What survives a crash. `state` is that of the checkpoint at `trimmedTo`, `voting` the newest up to there. */
+export type DiskState = {
+  epochs: Epochs
+  trimmedTo: number
+  entries: Entry[]
+  state: readonly string[]
+  voting: VotingAt | undefined
+  diverged: boolean
+  alone: boolean
+}
 
 export type Member = {
   readonly id: number
@@ -34,6 +62,8 @@ export type Member = {
 export type ClusterOptions = {
   readonly voters: readonly number[]
   readonly observers?: readonly number[]
+  /** Servers whose configuration says something else: who votes by it. */
+  readonly joiners?: Readonly<Record<number, readonly number[]>>
   readonly quorum?: Quorum
   readonly settings?: Partial<Settings>
 }
@@ -43,7 +73,10 @@ export class Cluster {
   readonly members = new Map<number, Member>()
   /** `1 > 2 ping seq=1`, and what the servers become. */
   readonly lines: string[] = []
+  /** Whether leaders settle votings, as a node does. */
+  settles = true
   readonly #quorum: Quorum
+  readonly #joiners: ReadonlyMap<number, Quorum>
   readonly #settings: Settings
   readonly #wires = new Map<
     string,
@@ -53,10 +86,12 @@ export class Cluster {
   #now = 1000
   #lives = 0
 
-  constructor({ voters, observers = [], quorum, settings }: ClusterOptions) {
+  constructor({ voters, observers = [], joiners = {}, quorum, settings }: ClusterOptions) {
     this.#quorum = quorum ?? majority(voters)
+    this.#joiners = new Map(Object.entries(joiners).map(([id, list]) => [Number(id), majority(list)]))
     this.#settings = { ...defaultSettings, ...settings }
-    for (const id of [...voters, ...observers]) this.members.set(id, createMember(id))
+    for (const id of [...voters, ...observers, ...this.#joiners.keys()])
+      this.members.set(id, createMember(id))
   }
 
   member(id: number): Member {
@@ -96,16 +131,22 @@ export class Cluster {
   boot(...ids: number[]): void {
     for (const id of ids) {
       const member = this.member(id)
-      const { epochs, trimmedTo, entries, state } = member.disk
+      const { epochs, trimmedTo, entries, state, voting, diverged, alone } = member.disk
+      const votings = voting === undefined ? [] : [voting]
+      for (const one of entries)
+        if (one.voting !== undefined) votings.push({ zxid: one.last, voting: one.voting })
       member.applied = [...state]
       member.appliedTo = trimmedTo
       member.core = createCore({
         id,
-        quorum: this.#quorum,
+        quorum: this.#joiners.get(id) ?? this.#quorum,
         epochs,
         trimmedTo,
         lasts: entries.map(({ last }) => last),
+        votings,
         applied: trimmedTo,
+        needsSnapshot: diverged,
+        alone,
         settings: this.#settings,
         firstSession: ++this.#lives * 1000,
       })
@@ -160,8 +201,21 @@ export class Cluster {
     return (this.#wires.get(`${from}>${to}`) ?? []).map(({ type }) => type)
   }
 
+  /** A server's disk is replaced by an empty one. It is down. */
+  wipe(id: number): void {
+    assert.equal(this.member(id).core, undefined)
+    Object.assign(this.member(id).disk, createMember(id).disk)
+  }
+
   propose(id: number, text: string, count = 1): void {
     this.event(id, { type: 'propose', count, bytes: Buffer.from(text), origin: text })
+  }
+
+  /** Proposes that these vote, by a majority. */
+  reconfigure(id: number, ...voters: number[]): void {
+    const voting: Voting = { voters, groups: [], weights: [] }
+    const bytes = Buffer.from(`[${voters}]`)
+    this.event(id, { type: 'propose', count: 1, bytes, origin: voting, voting })
   }
 
   /** Lets time pass for everybody in small steps, and everything happen in between. */
@@ -177,7 +231,11 @@ export class Cluster {
 
   event(id: number, event: Event): void {
     const member = this.member(id)
-    for (const effect of step(this.core(id), event)) this.#perform(member, effect)
+    const effects = step(this.core(id), event)
+    for (const effect of effects) this.#perform(member, effect)
+    for (const effect of effects)
+      if (effect.type === 'settle' && this.settles && mayPropose(this.core(id)))
+        this.reconfigure(id, ...effect.voting.voters)
   }
 
   /** Delivers messages and finishes writes until nothing is left but what is held. */
@@ -205,7 +263,8 @@ export class Cluster {
     if (message.type !== 'state') this.event(to, { type: 'message', from, message })
     else if (member.awaiting?.from === from && member.awaiting.session === message.session) {
       member.awaiting = undefined
-      member.writes.push({ type: 'install', zxid: message.disk.trimmedTo, state: message.disk.state })
+      const { trimmedTo, state, voting } = message.disk
+      member.writes.push({ type: 'install', zxid: trimmedTo, state, voting })
     }
     return true
   }
@@ -228,7 +287,8 @@ export class Cluster {
     else {
       member.applied = [...write.state]
       member.appliedTo = write.zxid
-      this.event(member.id, { type: 'snapshotInstalled', zxid: write.zxid })
+      const { zxid, voting } = write
+      this.event(member.id, { type: 'snapshotInstalled', zxid, ...(voting === undefined ? {} : { voting }) })
     }
     return true
   }
@@ -297,15 +357,17 @@ export class Cluster {
   }
 
   /** The checkpoint of old, or a new one. */
-  #checkpoint({ disk, applied, appliedTo }: Member, atLeast: number): DiskState {
+  #checkpoint({ id, disk, applied, appliedTo }: Member, atLeast: number): DiskState {
     if (disk.trimmedTo >= atLeast) return { ...disk }
-    return { ...disk, trimmedTo: appliedTo, state: [...applied] }
+    const voting = votingAt(this.core(id), appliedTo)
+    return { ...disk, trimmedTo: appliedTo, state: [...applied], voting }
   }
 
   /** Writes a checkpoint of what a server has applied, and forgets the log up to there. */
   checkpoint(id: number): void {
     const member = this.member(id)
     member.disk.state = [...member.applied]
+    member.disk.voting = votingAt(this.core(id), member.appliedTo)
     member.disk.trimmedTo = member.appliedTo
     member.disk.entries = member.disk.entries.filter(({ last }) => last > member.appliedTo)
     this.event(id, { type: 'trimmed', zxid: member.appliedTo })
@@ -315,7 +377,15 @@ export class Cluster {
 function createMember(id: number): Member {
   return {
     id,
-    disk: { epochs: { accepted: 0, current: 0 }, trimmedTo: 0, entries: [], state: [] },
+    disk: {
+      epochs: { accepted: 0, current: 0 },
+      trimmedTo: 0,
+      entries: [],
+      state: [],
+      voting: undefined,
+      diverged: false,
+      alone: false,
+    },
     core: undefined,
     applied: [],
     appliedTo: 0,
@@ -335,5 +405,7 @@ function apply(disk: DiskState, write: Write): void {
     disk.entries = []
     disk.trimmedTo = write.zxid
     disk.state = write.state
+    disk.voting = write.voting
+    disk.diverged = false
   }
 }

@@ -148,8 +148,24 @@ describe('a leader', () => {
     for (const to of [1, 2]) cluster.hold(3, to)
     cluster.pass(9000)
     assert.equal(cluster.role(2), 'following broadcast')
-    cluster.pass(3000)
+    cluster.pass(1500)
     assert.equal(cluster.role(2), 'leading broadcast 2')
+    assert.equal(cluster.role(3), 'looking')
+  })
+
+  it('that is cut off from a quorum in one direction only, with others still there, is replaced in the same time', () => {
+    for (const deaf of [true, false]) {
+      const cluster = new Cluster({ voters: [1, 2, 3, 4, 5] })
+      cluster.boot(1, 2, 3, 4, 5)
+      cluster.settle()
+      for (const id of [1, 2, 3]) {
+        if (deaf) cluster.hold(id, 5)
+        else cluster.hold(5, id)
+      }
+      cluster.pass(10_500)
+      const leader = [1, 2, 3, 4].find((id) => cluster.role(id) === 'leading broadcast 2')
+      assert.notEqual(leader, undefined, deaf ? 'it hears nobody' : 'nobody hears it')
+    }
   })
 
   it('that was elected but does not say so is given up after a tick', () => {

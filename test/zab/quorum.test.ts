@@ -1,7 +1,15 @@
 // Quorums: which sets count, and that any two of them share a server.
 import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
-import { hierarchical, joint, majority, type Quorum } from '../../src/zab/quorum.ts'
+import {
+  hierarchical,
+  isSameVoting,
+  joint,
+  majority,
+  type Quorum,
+  quorumOf,
+  quorumOfAll,
+} from '../../src/zab/quorum.ts'
 
 /** Every subset of the voters that is a quorum. */
 function quorums({ voters, contains }: Quorum): Set<number>[] {
@@ -60,6 +68,29 @@ describe('a quorum', () => {
 
   it('of voters given in any order lists them ascending', () => {
     assert.deepEqual(majority([3, 1, 2]).voters, [1, 2, 3])
+  })
+
+  it('is the same when it is made anew from its plain data', () => {
+    for (const { quorum } of cases) {
+      const again = quorumOfAll(quorum.votings)
+      assert.deepEqual(again && quorums(again), quorums(quorum))
+      assert.deepEqual(again?.votings, quorum.votings)
+    }
+    assert.equal(quorumOfAll([]), undefined)
+  })
+
+  it('of a voting is a majority, or hierarchical if there are groups', () => {
+    const flat = { voters: [1, 2, 3], groups: [], weights: [] }
+    const weighted = { voters: [1, 2, 3], groups: [[1, 2, 3]], weights: [[3, 0]] as const }
+    assert.equal(
+      quorumOf(flat).contains((id) => id !== 1),
+      true,
+    )
+    assert.equal(
+      quorumOf(weighted).contains((id) => id !== 1),
+      false,
+    )
+    assert.deepEqual([isSameVoting(flat, { ...flat }), isSameVoting(flat, weighted)], [true, false])
   })
 
   it('needs both of two groups', () => {
