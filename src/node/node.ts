@@ -109,6 +109,8 @@ export class Node implements Backend, PeerHandler {
   /** While the core's phase is broadcast. Clients are served as soon as it acts. */
   #role: Role | undefined
   #serving = false
+  /** Others have got a vote: it may be that this leader takes no clients any more. */
+  #votersCame = false
   #writable = false
   #stopping = false
   #lookingSince: number
@@ -543,7 +545,15 @@ export class Node implements Backend, PeerHandler {
     if (this.#role !== undefined && !(this.#serving && this.#writable)) this.#takeUp(this.#role)
     if (this.#syncs.count > 0) this.#syncs.complete(this.tree.zxid)
     this.#flushConnections()
+    if (this.#votersCame && !this.replica.behind) this.#dismissClients()
     this.#resumeStalled()
+  }
+
+  /** Clients that a leader is not to have (leaderServes) turn to the others. */
+  #dismissClients(): void {
+    this.#votersCame = false
+    if (!this.#serving || this.serving) return
+    for (const connection of [...this.sessions.attached.values()]) connection.close()
   }
 
   /** Alone, the next proposal takes all that comes while the disk works; others get theirs as soon as there is room. */
@@ -668,6 +678,7 @@ export class Node implements Backend, PeerHandler {
         log.markDiverged().catch((error: unknown) => this.#guard(() => this.#diskFailed(error)))
         break
       case 'votingChanged':
+        this.#votersCame ||= effect.committed
         this.logger.info(
           {
             zxid: formatZxid(effect.zxid),
