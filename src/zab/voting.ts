@@ -3,30 +3,33 @@
 // Reconfiguration. A voting comes in as an entry of the history. From its appending on a server needs a quorum of it
 // *and* of the one before it, for everything; from its commit on (as far as this server knows) it stands alone. So
 // whoever is elected without the entry was elected by a quorum of the old voting that lacks it, and nobody can have
-// committed it; whoever has it is in the same position as in a joint configuration of raft's. One comes after the other, so
-// all but the newest in a log are committed. Votes are judged by the candidate's voting: a voter may not know yet that
-// it is one. And nobody votes for who is behind itself, so a server that missed a reconfiguration is not elected by those
+// committed it; whoever has it is in the same position as in a joint configuration of raft's. One that changes something
+// is committed before the next is proposed. Votes are judged by the candidate's voting: a voter may not know yet that it
+// is one. And nobody votes for who is behind itself, so a server that missed a reconfiguration is not elected by those
 // who know of it.
 //
 // A server that restarts does not know whether its newest voting was committed and waits for the old voters, too. Those
-// tell it, if they know. But they may be gone by then. So the leader, once a voting is committed, writes it a second time:
-// after that entry the one before the newest is the same, and the old voters play no part in any log that can win. The
-// voting is settled, like raft's C_new. In the same way the static configuration is written down before it is first replaced: servers that join may have
-// been started with another one.
+// tell it, if they know. But they may be gone by then. So the leader, once a voting is committed, writes it a second
+// time: after that entry the one before the newest is the same, and the old voters play no part in any log that can win.
+// The voting is settled, like raft's C_new. In the same way the static configuration is written down before it is first
+// replaced: servers that join may have been started with another one.
 //
 // Blank voters. A voter that lost its disk has forgotten what it acknowledged and promised. `current` is saved when a
 // leader's history is durable here, before anything here counts for anybody, so a server with current = 0 is one whose
-// acks nobody has counted in this life of its disk: new, or blank. It votes, and its promise counts, only where nothing
-// can be lost: for a candidate with an empty history (if its own is empty, too: otherwise there was a leader), or for one
-// that was alone before. Everywhere else it joins an established leader that a quorum has confirmed after the blank server
-// came: then no quorum had promised a later epoch, and so nobody can have committed in a later epoch with the help of
-// what is forgotten. After it has adopted that leader's history it counts again, because it has every committed
-// entry. What remains: a committed entry e was acknowledged by a quorum A; a later leader is elected by a quorum Q of
-// voters that are not blank; a server in both has e, or was blank since and then has e from a leader of between, by
-// induction. Not safe, and not distinguishable from a new ensemble: a quorum of voters of which each is blank or has an
-// empty history, while others have committed entries. So: once every voter has the first committed entry, any minority
-// may lose its disks at a time, and the next only after those have synchronized. And a server whose disk is replaced has
-// to be away for the keepalive time of the connections, or somebody may count what its last life said.
+// acks nobody has counted in this life of its disk: new, or blank. (A part of a history is no memory: it may end before
+// what was acknowledged.) It votes, and its promise counts, only where nothing can be lost: for a candidate with an empty
+// history, if its own is empty, too; or for one that was alone before. Everywhere else it joins an established leader
+// that a quorum has confirmed after the blank server came: then no quorum had promised a later epoch, and so nobody can
+// have committed in a later epoch with the help of what is forgotten. After it has adopted that leader's history it
+// counts again, because it has every committed entry. For a committed entry was acknowledged by a quorum A, and a later
+// leader is elected by a quorum Q of voters that are not blank; a server in both has the entry still, or was blank since
+// and has it from a leader of between, by induction over the epochs.
+//
+// What can not be told from a new ensemble, and is not safe: a quorum of voters of which each is blank or has an empty
+// history, while others have committed entries. So: once every voter has the first committed entry, any minority may
+// lose its disks at a time, and more only after those have synchronized. A server whose disk was replaced has to be away
+// for the keepalive time of the connections, or somebody may count what its last life said. And who joins a server that
+// was alone must not be a quorum without it until one of them has synchronized.
 import { isSameVoting, joint, type Quorum, quorumOf } from './quorum.ts'
 import type { Voting, VotingAt } from './types.ts'
 
