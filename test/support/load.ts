@@ -173,12 +173,15 @@ export class Load {
     }
   }
 
-  /** Compares what a server that came up again shows with what the clients know, and lets them know the outcome. */
-  async verify(port: number): Promise<void> {
+  /**
+   * Compares what a server that came up again shows with what the clients know, and lets them know the outcome. `others`:
+   * names of znodes below the root that are not the load's.
+   */
+  async verify(port: number, others: readonly string[] = []): Promise<void> {
     const reader = await connect({ port }, { lastZxidSeen: this.#highest })
     const roots = this.clients.map(({ root }) => root.slice(1))
     const top = await ok(reader.getChildren('/'))
-    assert.deepEqual(new Set(top), new Set(['zookeeper', sequentialParent.slice(1), ...roots]))
+    assert.deepEqual(new Set(top), new Set(['zookeeper', sequentialParent.slice(1), ...roots, ...others]))
     const sequentials = await readBelow(reader, sequentialParent)
     const owners = new Set(this.clients.map(({ name }) => name))
     for (const { data } of sequentials.values()) {
