@@ -1,6 +1,14 @@
 // Who is in the ensemble, and which of them is this server: the server.N, group.N and weight.N lines of the file, of
 // the dynamic file or of flags, and the file myid. It decides what standalone means; it talks to nobody.
-import { maxServerId, memberKey, parseServer, parseServerId, parseVersion, serverForm } from './members.ts'
+import {
+  maxServerId,
+  memberKey,
+  parseServer,
+  parseServerId,
+  parseVersion,
+  serverForm,
+  sharedIdByte,
+} from './members.ts'
 import { type Entry, oneOfText, type Problems } from './settings.ts'
 import { type Loading, readEntries, readText } from './source.ts'
 import type { ServerSpec } from './types.ts'
@@ -155,6 +163,8 @@ function readServers(entries: ReadonlyMap<string, Entry>, problems: Problems): S
     const server = parseServer(id, entry.value)
     if (typeof server === 'string') problems.invalid(entry, `${serverForm}, but ${server}`)
     else if (servers.some((other) => other.id === id)) problems.invalid(entry, `one line for server ${id}`)
+    else if (sharedIdByte([...servers.map((other) => other.id), id]) !== undefined)
+      problems.invalid(entry, 'ids that differ in their low byte, from which session ids are made')
     else servers.push(server)
   }
   return servers.sort((a, b) => a.id - b.id)

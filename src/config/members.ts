@@ -3,8 +3,8 @@
 import { isIPv6 } from 'node:net'
 import type { ServerSpec } from './types.ts'
 
-/** The highest server id: ids must fit the top byte of a session id. */
-export const maxServerId = 255
+/** The highest server id. ZooKeeper's may be larger still, but nobody numbers servers so. */
+export const maxServerId = 999_999_999
 
 /** What a client port without an address means in a server line, as in ZooKeeper. */
 export const anyAddress = '0.0.0.0'
@@ -15,11 +15,21 @@ export const memberKey = /^(server|group|weight)\.(?!principal$|realm$)(.*)$/
 /** What a server line should look like, for messages. */
 export const serverForm = 'host:peerPort:electionPort[:participant|observer][;[clientHost:]clientPort]'
 
-/** Reads a server id; undefined unless it is a whole number, 0 to 255. */
+/** Reads a server id; undefined unless it is a whole number, 0 to 999999999. */
 export function parseServerId(text: string): number | undefined {
-  if (!/^\d{1,9}$/.test(text)) return undefined
-  const id = Number(text)
-  return id <= maxServerId ? id : undefined
+  return /^\d{1,9}$/.test(text) ? Number(text) : undefined
+}
+
+/**
+ * Two servers whose ids have the same low byte, if there are any: they would give out the same session ids, as they do
+ * in ZooKeeper.
+ */
+export function sharedIdByte(ids: readonly number[]): readonly [number, number] | undefined {
+  for (const [i, id] of ids.entries()) {
+    const other = ids.slice(0, i).find((one) => one % 256 === id % 256)
+    if (other !== undefined) return [other, id]
+  }
+  return undefined
 }
 
 /**

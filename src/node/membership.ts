@@ -1,7 +1,14 @@
 // Who the ensemble consists of: the text of /zookeeper/config and back, who votes, and what a client's reconfiguration
 // makes of it. Pure: it neither knows who is connected nor writes a file (config/dynamic-file.ts does).
 import { Code } from '../base/errors.ts'
-import { formatServer, memberKey, parseServer, parseServerId, parseVersion } from '../config/members.ts'
+import {
+  formatServer,
+  memberKey,
+  parseServer,
+  parseServerId,
+  parseVersion,
+  sharedIdByte,
+} from '../config/members.ts'
 import { parseProperties } from '../config/properties.ts'
 import type { Config, ServerSpec } from '../config/types.ts'
 import type { Voting } from '../zab/types.ts'
@@ -124,6 +131,9 @@ export function reconfigure(
       ? changed(current, request)
       : parseMembership(request.newMembers.replaceAll(',', '\n'))
   if (typeof next === 'string') return refused(Code.badArguments, next)
+  const shared = sharedIdByte(next.servers.map(({ id }) => id))
+  if (shared !== undefined)
+    return refused(Code.badArguments, `the ids ${shared.join(' and ')} have the same low byte`)
   // With fewer a restart would take the configuration for a standalone server's.
   const least = standaloneEnabled ? 2 : 1
   if (votersOf(next.servers).length < least)

@@ -564,10 +564,13 @@ const refusedStandalone: readonly (readonly [lines: string, ...expected: string[
       'org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider, or no such line for no metrics',
   ],
   ['a=\\u12', 'zoo.cfg:2: a=\\u12 is not valid: expected four hexadecimal digits after each \\u'],
-  ['server.x=a:1:2', 'zoo.cfg:2: server.x=a:1:2 is not valid: expected server.N with a number N, 0 to 255'],
   [
-    'server.256=a:1:2',
-    'zoo.cfg:2: server.256=a:1:2 is not valid: expected server.N with a number N, 0 to 255',
+    'server.x=a:1:2',
+    'zoo.cfg:2: server.x=a:1:2 is not valid: expected server.N with a number N, 0 to 999999999',
+  ],
+  [
+    'server.1000000000=a:1:2',
+    'zoo.cfg:2: server.1000000000=a:1:2 is not valid: expected server.N with a number N, 0 to 999999999',
   ],
   [
     'server.1=a:1:1',
@@ -825,7 +828,7 @@ const refused: readonly (readonly [fact: string, flags: Flags, files: Files, exp
       'a myid that is no number',
       zooCfg,
       { ...ensemble(''), '/d/myid': 'two\n' },
-      ['/d/myid:1: "two" is not valid: expected a server id, 0 to 255'],
+      ['/d/myid:1: "two" is not valid: expected a server id, 0 to 999999999'],
     ],
     [
       'a myid that is no member',
@@ -843,7 +846,7 @@ const refused: readonly (readonly [fact: string, flags: Flags, files: Files, exp
       'an id that is no number',
       { id: 'one', servers: threeServers },
       {},
-      ['--id: one is not valid: expected a server id, 0 to 255'],
+      ['--id: one is not valid: expected a server id, 0 to 999999999'],
     ],
     [
       'an id that is no member',

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { formatServer, parseServer, parseServerId } from '../../src/config/members.ts'
+import { formatServer, parseServer, parseServerId, sharedIdByte } from '../../src/config/members.ts'
 import type { ServerSpec } from '../../src/config/types.ts'
 
 const plain: ServerSpec = {
@@ -85,8 +85,14 @@ test('a server is written as ZooKeeper shows it', () => {
   assert.equal(formatServer({ ...plain, electionPort: 0 }), 'h:2888:0:participant')
 })
 
-test('a server id is a whole number, 0 to 255', () => {
-  const texts = ['0', '1', '255', '256', '-1', '1.5', 'x', '', '1e2', '007']
-  const ids = [0, 1, 255, undefined, undefined, undefined, undefined, undefined, undefined, 7]
+test('a server id is a whole number, 0 to 999999999', () => {
+  const texts = ['0', '1', '256', '999999999', '1000000000', '-1', '1.5', 'x', '', '1e2', '007']
+  const ids = [0, 1, 256, 999_999_999, undefined, undefined, undefined, undefined, undefined, undefined, 7]
   assert.deepEqual(texts.map(parseServerId), ids)
+})
+
+test('ids with the same low byte are found: they would make the same session ids', () => {
+  assert.equal(sharedIdByte([0, 1, 2, 255]), undefined)
+  assert.equal(sharedIdByte([1, 300]), undefined)
+  assert.deepEqual(sharedIdByte([1, 2, 257]), [1, 257])
 })

@@ -114,7 +114,7 @@ describe('the text of /zookeeper/config', () => {
 
   const wrong: readonly (readonly [text: string, problem: RegExp])[] = [
     ['server.1=h', /no peer port/],
-    ['server.256=h:1:2', /"server.256" is not server.N/],
+    ['server.1000000000=h:1:2', /"server.256" is not server.N/],
     ['serverr.1=h:1:2', /"serverr.1" is not server.N/],
     ['dataDir=/d', /"dataDir" is not/],
     ['version=xyz', /not a version/],
@@ -206,7 +206,7 @@ describe('an incremental reconfiguration', () => {
     ['a line without a value', three, { joining: 'server.4=' }],
     ['a line with another =', three, { joining: 'server.4=h:1:2;3=4' }],
     ['a line of no server', three, { joining: 'server.x=h:1:2;3' }],
-    ['an id that is too high', three, { joining: 'server.256=h:1:2;3' }],
+    ['an id that is too high', three, { joining: 'server.1000000000=h:1:2;3' }],
     ['a leaving server that is no number', three, { leaving: 'server.3' }],
     ['an address that another has', three, { joining: 'server.4=HOST3:2888:3888;2181' }],
     ['a port that another has', three, { joining: 'server.4=host3:3888:3;2181' }],
