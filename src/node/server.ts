@@ -19,6 +19,8 @@ import { loadTree } from './load.ts'
 import { type Membership, memberLines } from './membership.ts'
 import { Node } from './node.ts'
 
+/** A message between servers holds the requests of a turn: at most so many of the longest that are read in one. */
+const framesPerMessage = 64
 /** How often the size of the data on disk is measured. */
 const diskMeasureMs = 10_000
 /** Clients get this long to take what is still on its way to them. */
@@ -77,6 +79,7 @@ export async function startServer(
     const onServing = () => {
       if (told) return
       told = true
+      if (node !== undefined) created?.separate(node)
       const znodes = node?.inspector?.inspect().znodes
       const role = node?.state
       logger.info(
@@ -148,6 +151,7 @@ async function loadClientTls(config: NonNullable<Config['tls']>, logger: Logger)
 /** The port to the other servers. Loaded only where there are any: it costs a start some time. */
 async function loadPeers(config: Config, logger: Logger, clock: Clock, tree: Tree) {
   const { createPeers } = await import('../peers/network.ts')
+  const { defaultMaxFrameBytes } = await import('../peers/codec.ts')
   let peers: TcpPeers | undefined
   const tls = config.quorumTls === undefined ? undefined : await loadQuorumTls(config.quorumTls, logger)
   return {
@@ -161,11 +165,21 @@ async function loadPeers(config: Config, logger: Logger, clock: Clock, tree: Tre
         ensembleId: () => tree.settings?.ensembleId,
         version: zabdVersion(),
         keepaliveMs: (config.syncLimit * config.tickTime) / 2,
+        maxFrameBytes: Math.max(defaultMaxFrameBytes, framesPerMessage * config.maxFrameBytes),
         secret: config.peerSecret,
         tls: tls && { loaded: tls, hostnameVerification: config.quorumHostnameVerification },
         clock,
       })
       return peers
+    },
+    /** A server that has just become a member of an ensemble may be connected to those of another one. */
+    separate: (node: PeerHandler) => {
+      const own = tree.settings?.ensembleId
+      for (const { peer, ensembleId } of peers?.connections() ?? []) {
+        if (own === undefined || ensembleId === undefined || own.equals(ensembleId)) continue
+        peers?.drop(peer, 'it belongs to another ensemble')
+        node.lost(peer)
+      }
     },
     listen: () => {
       assert(peers !== undefined, 'the port to the other servers is opened before there is one')

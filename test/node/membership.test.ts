@@ -114,7 +114,7 @@ describe('the text of /zookeeper/config', () => {
 
   const wrong: readonly (readonly [text: string, problem: RegExp])[] = [
     ['server.1=h', /no peer port/],
-    ['server.1000000000=h:1:2', /"server.256" is not server.N/],
+    ['server.1000000000=h:1:2', /"server.1000000000" is not server.N/],
     ['serverr.1=h:1:2', /"serverr.1" is not server.N/],
     ['dataDir=/d', /"dataDir" is not/],
     ['version=xyz', /not a version/],
