@@ -255,7 +255,7 @@ export class LeadingRole implements Role {
         this.#receivedClaim(from, message)
         break
       case 'touches':
-        sessions.touchAll(message.clients, message.timeouts, clock.now())
+        sessions.touchAll(from, message.clients, message.timeouts, clock.now())
         break
       case 'digest':
         this.#judge(this.#digestVote.report(from, message))

@@ -74,11 +74,16 @@ export class SessionTracker {
     else if (!this.closing.has(session)) this.expiry.touch(session, timeoutMs, now)
   }
 
-  /** A learner says so of its clients: columns of ids and timeouts. */
-  touchAll(ids: readonly number[], timeouts: readonly number[], now: number): void {
+  /**
+   * A learner says so of its clients: columns of ids and timeouts. It may not know yet that one is connected elsewhere by
+   * now, where another timeout may have been agreed upon.
+   */
+  touchAll(learner: number, ids: readonly number[], timeouts: readonly number[], now: number): void {
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i] as number
-      if (this.isOpen(id)) this.expiry.touch(id, timeouts[i] as number, now)
+      const owner = this.owners.get(id)
+      const isElsewhere = owner === undefined ? this.attached.has(id) : owner !== learner
+      if (!isElsewhere && this.isOpen(id)) this.expiry.touch(id, timeouts[i] as number, now)
     }
   }
 
@@ -107,6 +112,7 @@ export class SessionTracker {
   moved(session: number): void {
     this.attached.get(session)?.destroy()
     this.attached.delete(session)
+    this.#touched.delete(session)
   }
 
   /** The end of a session is proposed: it is as good as closed. */
