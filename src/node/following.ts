@@ -7,7 +7,7 @@ import type { Connection } from '../server/connection.ts'
 import type { Id } from '../tree/acl.ts'
 import type { Following } from '../zab/state.ts'
 import type { Digest } from './replica.ts'
-import type { Role, RoleHost } from './role.ts'
+import { entryBytesMax, type Role, type RoleHost } from './role.ts'
 
 /** A client's session that the leader was asked for. */
 type Claim = {
@@ -51,7 +51,9 @@ export class FollowingRole implements Role {
     origin: Connection | undefined,
     arrived: number,
   ): void {
-    this.#host.requests.add(kind, session, cxid, ids, buf, start, end, origin, arrived)
+    const { requests } = this.#host
+    requests.add(kind, session, cxid, ids, buf, start, end, origin, arrived)
+    if (requests.size > entryBytesMax) this.#forward()
   }
 
   claim(client: number, connection: Connection): void {
@@ -67,10 +69,14 @@ export class FollowingRole implements Role {
 
   sendRequests(): void {
     const { requests, syncs, peers } = this.#host
-    const session = this.#session
-    if (requests.count > 0) peers.send(this.leader, { type: 'forward', session, bytes: requests.send() })
+    if (requests.count > 0) this.#forward()
     const round = syncs.ask()
-    if (round !== undefined) peers.send(this.leader, { type: 'sync', session, id: round })
+    if (round !== undefined) peers.send(this.leader, { type: 'sync', session: this.#session, id: round })
+  }
+
+  #forward(): void {
+    const { requests, peers } = this.#host
+    peers.send(this.leader, { type: 'forward', session: this.#session, bytes: requests.send() })
   }
 
   received(from: number, message: PeerMessage): void {

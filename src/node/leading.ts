@@ -18,7 +18,7 @@ import { DigestVote, type Verdict } from './digest-vote.ts'
 import { type JudgedReconfig, refused } from './members.ts'
 import { Reaper } from './reaper.ts'
 import type { Digest } from './replica.ts'
-import type { ClientRequest, Role, RoleHost } from './role.ts'
+import { type ClientRequest, entryBytesMax, type Role, type RoleHost } from './role.ts'
 
 /** Rules version of this release (DESIGN 2.8). */
 const rulesVersion = 1
@@ -153,7 +153,26 @@ export class LeadingRole implements Role {
       return
     }
     if (kind === Op.closeSession) this.#host.sessions.closeProposed(session)
-    this.#host.requests.add(kind, session, cxid, ids, buf, start, end, origin, arrived)
+    this.#add(kind, session, cxid, ids, buf, start, end, origin, arrived, undefined)
+  }
+
+  /** Takes a request for the next entry; what comes together to more than one entry should have is proposed at once. */
+  #add(
+    kind: number,
+    session: number,
+    cxid: number,
+    ids: readonly Id[],
+    buf: Uint8Array,
+    start: number,
+    end: number,
+    origin: Connection | undefined,
+    arrived: number,
+    sender: Sender,
+  ): void {
+    const { requests } = this.#host
+    requests.add(kind, session, cxid, ids, buf, start, end, origin, arrived)
+    if (sender !== undefined) requests.forwarded(sender.server, sender.session)
+    if (requests.size > entryBytesMax) this.#proposeRequests(undefined)
   }
 
   get proposedUpTo(): number {
@@ -277,9 +296,10 @@ export class LeadingRole implements Role {
 
   /** Requests of a learner's clients: proposed with the next ones of this server's own. */
   #receivedRequests(from: number, { session: relation, bytes }: Forward): void {
-    const { sessions, requests } = this.#host
+    const { sessions } = this.#host
     const batch = decodeForwarded(bytes)
-    for (let i = 0; i < batch.count; i++) {
+    const sender = { server: from, session: relation }
+    for (let i = 0; i < batch.count && !this.#over; i++) {
       const kind = batch.kinds[i] as number
       const session = batch.sessions[i] as number
       const cxid = batch.cxids[i] as number
@@ -290,18 +310,14 @@ export class LeadingRole implements Role {
       // The client has turned to another server: what it asked for here must not come behind what it asks for there.
       const moved = session !== 0 && sessions.owners.get(session) !== from && sessions.isOpen(session)
       if (moved) {
-        requests.add(Op.error, session, cxid, ids, movedBody, 0, 4, undefined, 0)
+        this.#add(Op.error, session, cxid, ids, movedBody, 0, 4, undefined, 0, sender)
       } else if (kind === Op.reconfig) {
         const body = Buffer.from(batch.bodies.subarray(start, end))
-        const request = { kind, session, cxid, ids, body, origin: undefined, arrived: 0 }
-        this.#reconfigure(request, { server: from, session: relation })
-        if (this.#over) return
-        continue
+        this.#reconfigure({ kind, session, cxid, ids, body, origin: undefined, arrived: 0 }, sender)
       } else {
         if (kind === Op.closeSession) sessions.closeProposed(session)
-        requests.add(kind, session, cxid, ids, batch.bodies, start, end, undefined, 0)
+        this.#add(kind, session, cxid, ids, batch.bodies, start, end, undefined, 0, sender)
       }
-      requests.forwarded(from, relation)
     }
   }
 

@@ -49,6 +49,11 @@ export class Requests {
     return this.#batch.count
   }
 
+  /** Bytes of their bodies. */
+  get size(): number {
+    return this.#batch.size
+  }
+
   /** A request; `origin` is whoever waits for the outcome. The body `buf[start, end)` is copied. */
   add(
     kind: number,

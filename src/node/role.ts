@@ -17,6 +17,9 @@ import type { Requests } from './requests.ts'
 import type { SessionTracker } from './session-tracker.ts'
 import type { Syncs } from './syncs.ts'
 
+/** Requests of so many bytes go on their way at once: entries and messages between servers have to stay handy. */
+export const entryBytesMax = 4 << 20
+
 /** A request of a client, or of the server itself, on its way to being proposed. */
 export type ClientRequest = {
   readonly kind: number
