@@ -96,6 +96,8 @@ export class SimClient {
   #connection: Connection | undefined
   #waiters: (() => void)[] = []
   #stopped = false
+  /** The server that it has just turned away from. */
+  #avoided: number | undefined
   /** Makes no new session. */
   #retired = false
 
@@ -116,6 +118,11 @@ export class SimClient {
   /** The server that it is connected to. */
   get server(): number | undefined {
     return this.isOpen ? this.#connection?.link?.server : undefined
+  }
+
+  /** Of its session, ms. */
+  get timeoutMs(): number {
+    return this.#held?.timeoutMs ?? 0
   }
 
   get watches(): number {
@@ -189,7 +196,8 @@ export class SimClient {
 
   /** Turns to another server (or the same). */
   reconnect(): void {
-    this.#disconnect('moves on', this.#parts.prng.chance(0.5))
+    this.#avoided = this.server
+    this.#disconnect('moves on', this.#parts.prng.chance(0.3))
   }
 
   #endSession(): void {
@@ -218,7 +226,9 @@ export class SimClient {
       lastSentAt: schedule.now,
     }
     this.#connection = connection
-    connection.link = network.connect(end, prng.pick(servers))
+    const others = servers.filter((server) => server !== this.#avoided)
+    connection.link = network.connect(end, prng.pick(others.length === 0 ? servers : others))
+    this.#avoided = undefined
   }
 
   /** Only the present connection may say something; what it says may break a promise. */
@@ -261,7 +271,7 @@ export class SimClient {
 
   #dialSoon(): void {
     const { schedule, prng } = this.#parts
-    schedule.after(prng.between(0, backoffMs), () => this.#dial())
+    schedule.after(prng.chance(0.3) ? 0 : prng.between(0, backoffMs), () => this.#dial())
   }
 
   /** Pings what is idle, gives up what is silent. */

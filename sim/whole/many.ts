@@ -1,4 +1,4 @@
-// Runs seeds: one to look at, or many in parallel, each worker with seeds of its own.
+// Runs seeds: one to look at, or many in parallel in workers that ask for the next seed when they are done with one.
 import { availableParallelism } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
@@ -14,7 +14,21 @@ export type ManyOptions = {
   readonly print: (line: string) => void
 }
 
-type Task = { readonly seeds: readonly number[]; readonly steps: number }
+export type SeedsOptions = {
+  readonly from: number
+  readonly count: number
+  readonly steps: number
+  readonly workers?: number | undefined
+  /** The compiled form of this file that the workers run; this one by default. */
+  readonly script?: string
+  /** Takes each result; false: no more seeds are begun. */
+  readonly onResult: (result: RunResult) => boolean
+}
+
+/** How a worker of this file is known from other workers that load it. */
+const marker = 'seeds of whole servers'
+
+type WorkerTask = { readonly marker: string; readonly steps: number }
 
 /** Runs a seed and prints what came of it; false if a promise was broken. */
 export async function runOne(
@@ -31,23 +45,15 @@ export async function runOne(
 /** Runs many seeds and prints the failures and figures; false if a promise was broken. */
 export async function runMany({ from, count, steps, workers, print }: ManyOptions): Promise<boolean> {
   const startedAt = performance.now()
-  const width = Math.max(1, Math.min(count, workers ?? availableParallelism()))
   const results: RunResult[] = []
-  const tasks = Array.from({ length: width }, (_, i): Task => {
-    const seeds: number[] = []
-    for (let seed = from + i; seed < from + count; seed += width) seeds.push(seed)
-    return { seeds, steps }
-  })
-  await Promise.all(
-    tasks.map((task) =>
-      inWorker(task, (result) => {
-        results.push(result)
-        if (result.failure === undefined) return
-        print(describeResult(result))
-        print(`  replay: node dist/sim/whole/main.js --seed ${result.seed} --steps ${steps} --trace`)
-      }),
-    ),
-  )
+  const onResult = (result: RunResult) => {
+    results.push(result)
+    if (result.failure === undefined) return true
+    print(describeResult(result))
+    print(`  replay: node dist/sim/whole/main.js --seed ${result.seed} --steps ${steps} --trace`)
+    return true
+  }
+  await runSeeds({ from, count, steps, workers, onResult })
   const failures = results.filter(({ failure }) => failure !== undefined).length
   const seconds = (performance.now() - startedAt) / 1000
   const total = results.reduce((sum, result) => sum + result.steps, 0)
@@ -60,13 +66,28 @@ export async function runMany({ from, count, steps, workers, print }: ManyOption
   return failures === 0
 }
 
-function inWorker(task: Task, onResult: (result: RunResult) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const worker = new Worker(fileURLToPath(import.meta.url), { workerData: task })
-    worker.on('message', onResult)
-    worker.on('error', reject)
-    worker.on('exit', () => resolve())
-  })
+/** Runs seeds in workers. Rejects if a worker fails as such. */
+export async function runSeeds(options: SeedsOptions): Promise<void> {
+  const { from, count, steps, workers, script = fileURLToPath(import.meta.url), onResult } = options
+  let next = from
+  let over = false
+  const width = Math.max(1, Math.min(count, workers ?? availableParallelism()))
+  const one = () =>
+    new Promise<void>((resolve, reject) => {
+      const task: WorkerTask = { marker, steps }
+      const worker = new Worker(script, { workerData: task })
+      const give = () => {
+        if (over || next >= from + count) void worker.terminate().then(() => resolve())
+        else worker.postMessage(next++)
+      }
+      worker.on('error', reject)
+      worker.on('message', (result: RunResult) => {
+        if (!over && !onResult(result)) over = true
+        give()
+      })
+      give()
+    })
+  await Promise.all(Array.from({ length: width }, one))
 }
 
 function sumOf(all: readonly Figures[]): Figures {
@@ -88,7 +109,17 @@ export function describeResult({ seed, steps, virtualMs, figures, recoveryMs, fa
   return `seed ${seed}: ${steps} steps, ${(virtualMs / 1000).toFixed(1)} s virtual, ${describeFigures(figures)}, ${end}`
 }
 
-if (!isMainThread && parentPort !== null) {
-  const { seeds, steps } = workerData as Task
-  for (const seed of seeds) parentPort.postMessage(await run({ seed, steps }))
+/** In a worker: runs the seeds that it is given, one at a time. */
+function work({ steps }: WorkerTask): void {
+  parentPort?.on('message', (seed: number) => {
+    run({ seed, steps }).then(
+      (result) => parentPort?.postMessage(result),
+      (error: unknown) => {
+        throw error
+      },
+    )
+  })
 }
+
+const task = workerData as WorkerTask | null
+if (!isMainThread && task?.marker === marker) work(task)

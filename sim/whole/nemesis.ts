@@ -19,6 +19,9 @@ export type NemesisParts = {
   readonly trace: ((line: string) => void) | undefined
 }
 
+/** Whole partitions more often than odd ones. */
+const partitions = ['halves', 'one', 'one', 'one', 'mute', 'deaf', 'link', 'lane', 'bridge', 'random'] as const
+
 /** See file header. */
 export class Nemesis {
   /** Faults so far. */
@@ -50,9 +53,14 @@ export class Nemesis {
     }
   }
 
+  /** One more fault, for those who should hardly notice: the leader dies and comes back. */
+  replaceLeader(): void {
+    this.#restartLeader()
+  }
+
   /** A process has ended by itself, or died at an effect: somebody starts it again. */
   ended(host: Host): void {
-    this.#bootLater(host, this.#downtime())
+    this.#bootLater(host, this.#active ? this.#downtime() : 1)
   }
 
   #plan(): void {
@@ -73,9 +81,11 @@ export class Nemesis {
     else if (draw < 0.2) this.#restartLeader()
     else if (draw < 0.22) for (const one of hosts) this.#restart(one)
     else if (draw < 0.25) host.stop()
+    else if (draw < 0.3) this.#strandLeader()
     else if (draw < 0.42) this.#partition()
     else if (draw < 0.48) this.#unblockAll()
     else if (draw < 0.54) peers.disconnect(host.id, prng.pick(hosts).id)
+    else if (draw < 0.57) this.#slowLink(host.id, prng.pick(hosts).id)
     else if (draw < 0.61) this.#slowDisk(host)
     else if (draw < 0.65) this.#fullDisk(host)
     else if (draw < 0.74) this.#pause(host)
@@ -123,7 +133,7 @@ export class Nemesis {
     const leader = this.#leader()
     // The leader among them makes the most interesting ones.
     if (leader !== undefined && prng.chance(0.5)) ids.sort((a, b) => Number(b === leader.id) - Number(a === leader.id))
-    const kind = prng.pick(['halves', 'one', 'mute', 'deaf', 'link', 'lane', 'bridge', 'random'])
+    const kind = prng.pick(partitions)
     this.#trace(`partition ${kind} ${ids.join(' ')}`)
     const one = ids[0] as number
     const half = Math.floor(ids.length / 2)
@@ -153,9 +163,30 @@ export class Nemesis {
     if (prng.chance(0.7)) schedule.after(this.#duration(), () => this.#unblockAll())
   }
 
+  /** It goes on for a while as if it still led. */
+  #strandLeader(): void {
+    const { hosts, peers, schedule } = this.#parts
+    const leader = this.#leader()
+    if (leader === undefined) return
+    this.#trace(`${leader.id} is cut off and does not know it yet`)
+    peers.strand(
+      leader.id,
+      hosts.map(({ id }) => id),
+    )
+    schedule.after(this.#duration(), () => this.#unblockAll())
+  }
+
   #unblockAll(): void {
     const { hosts, peers } = this.#parts
     for (const { id } of hosts) for (const other of hosts) peers.unblock(id, other.id)
+  }
+
+  #slowLink(from: number, to: number): void {
+    const { prng, peers, schedule } = this.#parts
+    const extraMs = prng.pick([20, 100])
+    this.#trace(`messages from ${from} to ${to} take up to ${extraMs} ms longer`)
+    peers.slow(from, to, extraMs)
+    schedule.after(this.#duration(), () => peers.slow(from, to, 0))
   }
 
   #slowDisk(host: Host): void {

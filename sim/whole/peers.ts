@@ -55,6 +55,7 @@ export class PeerNetwork {
   readonly #trace: PeerTrace | undefined
   readonly #links = new Map<string, Link>()
   readonly #blocked = new Map<string, number>()
+  readonly #slowed = new Map<string, number>()
   /** The present process of each machine. */
   readonly #present = new Map<number, SimPeers>()
   #blocks = 0
@@ -103,12 +104,40 @@ export class PeerNetwork {
   calm(): void {
     this.#speed = { ...this.#speed, delayMs: Math.min(this.#speed.delayMs, calmDelayMs) }
     this.#calm = true
+    this.#slowed.clear()
+  }
+
+  /** What is sent in this direction takes longer by up to `extraMs`; 0: no more. */
+  slow(from: number, to: number, extraMs: number): void {
+    if (extraMs === 0) this.#slowed.delete(`${from}>${to}`)
+    else this.#slowed.set(`${from}>${to}`, extraMs)
   }
 
   /** Ends the connection of two machines, if there is one. */
   disconnect(a: number, b: number): void {
     const link = this.#links.get(keyOf(a, b))
     if (link !== undefined) this.#close(link)
+  }
+
+  /**
+   * Cuts a machine off so that the others know at once, from a reset, and it only after the keepalive time: nothing at all
+   * comes to it. To be unblocked as usual.
+   */
+  strand(id: number, others: readonly number[]): void {
+    for (const other of others) {
+      if (other === id) continue
+      this.block(id, other)
+      this.block(other, id)
+      const link = this.#links.get(keyOf(id, other))
+      if (link?.open !== true) continue
+      link.open = false
+      for (const lane of link.lanes) {
+        lane.cut = true
+        const { keepaliveMs, delayMs } = this.#speed
+        const [soonest, latest] = lane.to.id === id ? [0.7 * keepaliveMs, keepaliveMs] : [0, delayMs]
+        this.#schedule.after(this.#prng.between(soonest, latest), () => this.#over(link, lane))
+      }
+    }
   }
 
   /** As `disconnect`, and nothing that is on its way arrives. */
@@ -242,7 +271,8 @@ export class PeerNetwork {
 
   #queue(lane: Lane, deliver: () => void): void {
     const slow = !this.#calm && this.#prng.chance(0.01) ? 10 : 1
-    const delay = this.#prng.between(0.05, 0.05 + this.#speed.delayMs * slow)
+    const extra = this.#slowed.get(`${lane.from.id}>${lane.to.id}`) ?? 0
+    const delay = this.#prng.between(0.05, 0.05 + this.#speed.delayMs * slow + extra)
     lane.nextAt = Math.max(lane.nextAt, this.#schedule.now + delay)
     const guarded = () => {
       if (!lane.cut && !lane.over) deliver()

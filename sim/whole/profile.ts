@@ -16,7 +16,9 @@ export type Profile = {
   readonly disk: DiskSpeed
   readonly peers: PeerSpeed
   readonly network: ClientSpeed
+  /** Clients that do anything, that only read, that take a lock. */
   readonly clients: number
+  readonly readers: number
   readonly lockers: number
   /** Longest pause of a client between two requests, ms. */
   readonly thinkMs: number
@@ -54,10 +56,11 @@ export function drawProfile(prng: Prng): Profile {
       dialMs: prng.pick([10, 50]),
     },
     network: { delayMs: prng.pick([0.5, 2, 5, 10]) },
-    clients: prng.int(2, 6),
+    clients: prng.int(1, 6),
+    readers: prng.pick([0, 0, 1, 2]),
     lockers: prng.pick([0, 0, 2, 3]),
     thinkMs: prng.pick([2, 10, 40]),
-    pipeline: prng.pick([1, 3, 8]),
+    pipeline: prng.pick([1, 3, 8, 40]),
     timeouts: prng.pick([[2, 4, 8], [4, 10], [4, 10], [10, 20]]),
     faultEveryMs: prng.pick([60, 150, 400, 1000]),
     faultMs: prng.pick([50, 300, 1500]),

@@ -16,7 +16,7 @@ import { PeerNetwork } from './peers.ts'
 import { drawProfile, type Profile } from './profile.ts'
 import { ClientNetwork } from './sockets.ts'
 import { compareWithModel } from './states.ts'
-import { startLocker, startMixed, type Worker } from './workload.ts'
+import { startLocker, startMixed, startReader, type Worker } from './workload.ts'
 
 export type RunOptions = {
   readonly seed: number
@@ -55,6 +55,9 @@ export type Figures = {
 const recoveryTicks = 100
 /** Ticks within which every client must have got on once everybody serves. */
 const progressTicks = 60
+
+/** Sessions of at least so many ticks must outlive a change of leader. */
+const failOverTicks = 8
 
 /** Runs a seed to its end or to the first broken promise. One run at a time in a process. */
 export async function run(options: RunOptions): Promise<RunResult> {
@@ -152,8 +155,8 @@ class World {
 
   #addClients(servers: readonly number[]): void {
     const { profile, schedule, prng, network, history } = this
-    const { clients: mixed, lockers, thinkMs, pipeline, tickMs, timeouts } = profile
-    for (let id = 1; id <= mixed + lockers; id++) {
+    const { clients: mixed, readers, lockers, thinkMs, pipeline, tickMs, timeouts } = profile
+    for (let id = 1; id <= mixed + readers + lockers; id++) {
       const client = new SimClient(
         {
           id,
@@ -170,7 +173,7 @@ class World {
       )
       this.clients.push(client)
       client.start()
-      const start = id <= mixed ? startMixed : startLocker
+      const start = id <= mixed ? startMixed : id <= mixed + readers ? startReader : startLocker
       this.workers.push(start({ client, schedule, prng, thinkMs, pipeline }))
     }
   }
@@ -212,15 +215,15 @@ class World {
         return `the session 0x${session.toString(16)} of client ${kept.get(session)?.id}, which pings, is expired at ${formatZxid(zxid)}`
       })
     }
-    const until = schedule.now + (2 * longest + 10) * profile.tickMs
+    const until = schedule.now + (longest + 10) * profile.tickMs
     await this.#runWhile(() => schedule.now < until)
-    for (const client of clients) {
-      check(client.isOpen && kept.get(client.session?.id) === client, () => {
-        return `client ${client.id}, which pings, has lost its session or its connection`
-      })
-    }
     const stray = history.model.openSessions().filter((session) => !kept.has(session))
-    check(stray.length === 0, () => `sessions that nobody has are still open: ${stray.map((one) => `0x${one.toString(16)}`)}`)
+    check(stray.length === 0, () => {
+      return `sessions that nobody has are still open: ${stray.map((one) => `0x${one.toString(16)}`)}`
+    })
+    await this.#failOver(kept)
+    for (const [session, client] of kept)
+      check(client.session?.id === session, () => `client ${client.id}, which pings, has lost its session`)
     for (const client of clients) {
       client.retire()
       void client.call({ type: 'close' })
@@ -233,6 +236,18 @@ class World {
       check(!session.refused || history.model.closedAt(session.id) !== undefined, () => {
         return `client ${session.client} was told that 0x${session.id.toString(16)} is gone, but it is open`
       })
+  }
+
+  /** The leader dies and comes back at once: nobody's session does, unless it lasts hardly longer than the election. */
+  async #failOver(kept: Map<number | undefined, SimClient>): Promise<void> {
+    for (const [session, client] of kept)
+      if (client.timeoutMs < failOverTicks * this.profile.tickMs) kept.delete(session)
+    this.nemesis.replaceLeader()
+    const until = this.schedule.now + failOverTicks * this.profile.tickMs
+    await this.#runWhile(() => this.schedule.now < until)
+    await this.#within(recoveryTicks, 'not everybody serves after the leader was replaced', () => {
+      return this.hosts.every((host) => host.serves) && this.clients.every((client) => client.isOpen)
+    })
   }
 
   #sameState(): boolean {

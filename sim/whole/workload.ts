@@ -68,6 +68,8 @@ export function startMixed(parts: WorkloadParts): Worker {
           )
         if (prng.chance(0.3)) await sleep(schedule, prng.between(0, thinkMs / 4))
       }
+      // Some do not wait for answers before they turn to another server.
+      if (!calm && prng.chance(0.02)) client.reconnect()
       const done = await Promise.all(answers)
       if (done.every((answer) => answer !== undefined)) rounds++
       await sleep(schedule, prng.between(0, thinkMs))
@@ -82,6 +84,33 @@ export function startMixed(parts: WorkloadParts): Worker {
     calm: () => {
       calm = true
     },
+    stop: () => {
+      stopped = true
+    },
+    get rounds() {
+      return rounds
+    },
+  }
+}
+
+/** Writes nothing: wants to see the newest state, wherever it is connected. */
+export function startReader(parts: WorkloadParts): Worker {
+  const { client, schedule, prng, thinkMs } = parts
+  let stopped = false
+  let rounds = 0
+  const run = async () => {
+    while (!stopped) {
+      await client.ready()
+      const path = `/w/k${prng.int(1, keys)}`
+      const synced = client.call({ type: 'sync', path })
+      const got = await client.call({ type: 'get', path, watch: prng.chance(0.3) })
+      if ((await synced) !== undefined && got !== undefined) rounds++
+      await sleep(schedule, prng.between(0, thinkMs))
+    }
+  }
+  void run()
+  return {
+    calm: () => undefined,
     stop: () => {
       stopped = true
     },
@@ -154,7 +183,7 @@ function createRequests(prng: Prng, clientId: number) {
     const draw = prng.next()
     if (draw < 0.45) return [write()]
     if (draw < 0.53) return [{ type: 'multi', parts: Array.from({ length: prng.int(1, 4) }, part) }]
-    if (draw < 0.63) {
+    if (draw < 0.66) {
       const path = key()
       return [
         { type: 'sync', path },
