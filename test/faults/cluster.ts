@@ -203,6 +203,8 @@ export class Cluster {
   /** Waits until all of `servers` serve, and exactly one of them leads if they are all of the ensemble. */
   async untilServing(servers: readonly Server[] = this.servers): Promise<void> {
     await until(startBoundMs, `${names(servers)} serve`, async () => {
+      const ended = servers.find((server) => !server.isRunning)
+      if (ended !== undefined) throw new Error(`server ${ended.id} does not run`)
       const roles = await Promise.all(servers.map((server) => server.role()))
       if (roles.some((role) => role === undefined || role === 'read-only')) return false
       return servers.length < this.servers.length || roles.filter((role) => role === 'leader').length === 1

@@ -1,7 +1,7 @@
 // Ephemerals: sessions that live throughout, sessions that are closed, sessions that fall silent, and somebody who lists them.
 import { Flag } from '../support/raw-client.ts'
 import { until } from './cluster.ts'
-import type { Load, Workload } from './load.ts'
+import { type Load, sessionExpired, type Workload } from './load.ts'
 import { checkNotBefore, checkPresence, type Expected, type Listing, type Presence } from './presence.ts'
 import { request, type Session } from './session.ts'
 
@@ -107,7 +107,9 @@ export class Presences implements Workload {
       while (!this.#load.isStopping && !session.isOver) {
         const set = await session.call(request.set(`${folder}/${session.name}`, ''))
         this.#load.note(set, 'write', `write to ephemeral ${session.name}`)
-        if (set.type === 'ok') presence.aliveUntilMs = set.startMs
+        // An error is a word of the servers too, unless it is that the session is over.
+        const isServed = set.type === 'ok' || (set.type === 'error' && set.code !== sessionExpired)
+        if (isServed) presence.aliveUntilMs = set.startMs
         await this.#load.pace(100, 400)
       }
       if (!session.isOver) presence.closedMs = (await session.close()) ?? Number.POSITIVE_INFINITY

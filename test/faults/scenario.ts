@@ -145,7 +145,10 @@ class Run {
 
   /** Everything. Problems are collected; what is thrown is one too. */
   async all(): Promise<void> {
-    for (const workload of this.#workloads) await workload.prepare()
+    const prepare = async () => {
+      for (const workload of this.#workloads) await workload.prepare()
+    }
+    await within(prepare(), 'the ensemble takes the first writes', startBoundMs)
     for (const workload of this.#workloads) workload.start()
     await this.progress()
     const startedMs = performance.now()
