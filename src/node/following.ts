@@ -119,6 +119,7 @@ export class FollowingRole implements Role {
 
   #claimed({ id, open, zxid }: Claimed): void {
     const claim = this.#claims.get(id)
+    this.#host.stats.revalidations++
     if (claim === undefined) return
     if (open) {
       claim.zxid = zxid
