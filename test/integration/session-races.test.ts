@@ -124,14 +124,14 @@ test('who has a session when two say so', async (t) => {
     'when a follower is gone the sessions that nobody brings elsewhere expire, with their ephemerals',
     async () => {
       const lost = await other.connect({ timeout: shortest })
+      lost.keepAlive(shortest / 8)
       await ok(lost.create('/lost', { flags: Flag.ephemeral }))
-      const saved = await other.connect({ timeout: shortest })
+      const saved = await other.connect()
       await ok(saved.create('/saved', { flags: Flag.ephemeral }))
       const watcher = await leader.connect()
       await ok(watcher.exists('/lost', true))
       await other.stop()
-      const again = await one.connect({ ...saved.credentials, timeout: shortest })
-      again.keepAlive(shortest / 8)
+      const again = await one.resume(saved)
       assert.equal((await watcher.nextEvent()).text, 'NodeDeleted /lost')
       assert.equal(await code(again.exists('/saved')), 0)
       const late = await RawClient.dial(one.port)
@@ -156,6 +156,7 @@ test('who lives how long', { concurrency: true }, async (t) => {
         `moving ${way}: its ephemeral stays as long as the second server hears of its client`,
         async () => {
           const client = await from.connect({ timeout: shortest })
+          client.keepAlive(shortest / 8)
           const path = `/kept-${from.id}-${to.id}`
           await ok(client.create(path, { flags: Flag.ephemeral }))
           const moved = await to.connect({ ...client.credentials, timeout: shortest })
@@ -177,6 +178,7 @@ test('who lives how long', { concurrency: true }, async (t) => {
       t.test(`the timeout is negotiated anew ${way}`, async () => {
         const long = await from.connect({ timeout: 60_000 })
         const short = await from.connect({ timeout: shortest })
+        short.keepAlive(shortest / 8)
         const path = `/timeout-${from.id}-${to.id}`
         await ok(long.create(`${path}-a`, { flags: Flag.ephemeral }))
         await ok(short.create(`${path}-b`, { flags: Flag.ephemeral }))
