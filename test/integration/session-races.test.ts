@@ -155,11 +155,11 @@ test('who lives how long', { concurrency: true }, async (t) => {
       t.test(
         `moving ${way}: its ephemeral stays as long as the second server hears of its client`,
         async () => {
-          const client = await from.connect({ timeout: shortest })
+          const client = await from.connect({ timeout: 2 * shortest })
           client.keepAlive(shortest / 8)
           const path = `/kept-${from.id}-${to.id}`
           await ok(client.create(path, { flags: Flag.ephemeral }))
-          const moved = await to.connect({ ...client.credentials, timeout: shortest })
+          const moved = await to.connect({ ...client.credentials, timeout: 2 * shortest })
           moved.keepAlive(shortest / 8)
           await client.closed()
           // One that nobody keeps alive, opened later, is gone before.
@@ -199,13 +199,13 @@ test('who lives how long', { concurrency: true }, async (t) => {
       'signs of life through a follower count, pings and reads alike, also those of many clients',
       async () => {
         const clients = await Promise.all(
-          Array.from({ length: 20 }, () => one.connect({ timeout: shortest })),
+          Array.from({ length: 20 }, () => one.connect({ timeout: 3 * shortest })),
         )
         clients.forEach((client, i) => {
           if (i % 2 === 0) client.keepAlive(shortest / 8)
           else void readOn(client)
         })
-        for (let i = 0; i < 3; i++) await (await one.connect({ timeout: shortest })).closed()
+        for (let i = 0; i < 2; i++) await (await one.connect({ timeout: 3 * shortest })).closed()
         for (const client of clients) assert.equal(await code(client.exists('/')), 0)
         await Promise.all(clients.map((client) => client.close()))
       },
