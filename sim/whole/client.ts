@@ -318,7 +318,10 @@ export class SimClient {
     const held = this.#held
     if (timeoutMs === 0 || session === 0) {
       this.#trace(() => `is refused by ${connection.link?.server}`)
-      check(held !== undefined, () => `client ${this.id} asks for a new session and is told that it has expired`)
+      check(
+        held !== undefined,
+        () => `client ${this.id} asks for a new session and is told that it has expired`,
+      )
       held.session.refused = true
       this.figures.refusedSessions++
       this.#disconnect('session refused', false)
@@ -364,7 +367,8 @@ export class SimClient {
     const awaited = connection.awaited.shift()
     const who = `client ${this.id}`
     check(awaited !== undefined, () => `${who} gets a reply to xid ${header.xid} that it did not ask for`)
-    const xid = awaited.type === 'call' ? awaited.call.xid : awaited.type === 'ping' ? Xid.ping : Xid.setWatches
+    const xid =
+      awaited.type === 'call' ? awaited.call.xid : awaited.type === 'ping' ? Xid.ping : Xid.setWatches
     check(header.xid === xid, () => `${who} gets a reply to xid ${header.xid} before that to ${xid}`)
     const { zxid } = header
     this.#trace(() => `gets reply ${xid} at ${formatZxid(zxid)} err ${header.err}`)

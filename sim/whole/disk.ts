@@ -2,6 +2,7 @@
 // another in each of the two stores, and is durable when its promise resolves. A crash keeps of the write under way the
 // whole, nothing, or (entries of an append) a first part. The disk can be slow, and full for a while.
 import { assert } from '../../src/base/assert.ts'
+import { epochOf } from '../../src/base/zxid.ts'
 import {
   type CheckpointMeta,
   type CheckpointReader,
@@ -204,7 +205,12 @@ class MountedStorage {
     })
   }
 
-  #write(queue: Queue, perform: () => void, crash: () => void = () => undefined, usualMs?: number): Promise<void> {
+  #write(
+    queue: Queue,
+    perform: () => void,
+    crash: () => void = () => undefined,
+    usualMs?: number,
+  ): Promise<void> {
     return new Promise((resolve, reject) => {
       if (!this.#parts.acts()) return
       if (queue.failure !== undefined) {
@@ -491,9 +497,13 @@ function indexAfter({ entries }: Files, zxid: number): number {
 
 function checkChain(entries: readonly Entry[], last: number): void {
   let end = last
-  for (const entry of entries) {
-    const { prev, first, last } = entry
+  for (const { prev, first, last, voting } of entries) {
     assert(prev === end && first > prev && last >= first, `entry ${prev}..${last} does not follow ${end}`)
+    assert(
+      epochOf(first) !== epochOf(prev) || first === prev + 1,
+      `entry ${first} leaves a gap after ${prev}`,
+    )
+    assert(voting === undefined || first === last, `the reconfiguration ${first} is not alone in its entry`)
     end = last
   }
 }
@@ -517,7 +527,12 @@ function votingsOf({ entries, voting }: Files): VotingAt[] {
 }
 
 function fullError(): StorageError {
-  return new StorageError('full', '/simulated', 'no space is left on the simulated disk', 'wait for the nemesis')
+  return new StorageError(
+    'full',
+    '/simulated',
+    'no space is left on the simulated disk',
+    'wait for the nemesis',
+  )
 }
 
 /** Of a Buffer `slice` would be the same bytes. */

@@ -7,7 +7,7 @@ import { Batch } from '../../src/tree/batch.ts'
 import type { Entry } from '../../src/zab/types.ts'
 import { check } from './check.ts'
 import { Model } from './model.ts'
-import { isWrite, opOf, type Outcome, type Request } from './requests.ts'
+import { isWrite, type Outcome, opOf, type Request } from './requests.ts'
 
 /** A request of a client, from the moment it was sent. */
 export type Call = {
@@ -68,7 +68,9 @@ export class History {
     const known = this.#entries.get(entry.last)
     if (known !== undefined) {
       const same =
-        known.prev === entry.prev && known.first === entry.first && Buffer.compare(known.bytes, entry.bytes) === 0
+        known.prev === entry.prev &&
+        known.first === entry.first &&
+        Buffer.compare(known.bytes, entry.bytes) === 0
       check(same, () => `server ${server} logs another ${formatZxid(entry.last)} than was proposed`)
       return
     }
@@ -146,7 +148,8 @@ export class History {
   #advance(server: number, zxid: number): void {
     const path: Entry[] = []
     let entry = this.#entryOf(zxid)
-    for (; entry !== undefined && entry.last > this.model.zxid; entry = this.#entries.get(entry.prev)) path.push(entry)
+    for (; entry !== undefined && entry.last > this.model.zxid; entry = this.#entries.get(entry.prev))
+      path.push(entry)
     const from = path.at(-1)
     // The model stands at the end of an entry, or inside of one.
     const joins = from !== undefined && (from.prev === this.model.zxid || from.first <= this.model.zxid)
@@ -199,7 +202,10 @@ export class History {
     const call = session?.writes.get(xid)
     const what = () => `${formatZxid(zxid)} (op ${kind}, session 0x${id.toString(16)}, xid ${xid})`
     check(session !== undefined && call !== undefined, () => `nobody asked for ${what()}`)
-    check(call.zxid === undefined, () => `${what()} is there twice, before at ${formatZxid(call.zxid as number)}`)
+    check(
+      call.zxid === undefined,
+      () => `${what()} is there twice, before at ${formatZxid(call.zxid as number)}`,
+    )
     check(!call.refused, () => `${what()} was done though its client was told that it was not`)
     call.zxid = zxid
     this.writes++
@@ -211,7 +217,11 @@ export class History {
       // The client is connected elsewhere and asks there; here is only said that nothing was done.
       if (err === Code.sessionMoved) return
     }
-    check(xid > session.lastXid, () => `${what()} comes after xid ${session.lastXid} of its session`)
+    // Once a session is closed, what still comes of it changes nothing, in whatever order.
+    check(
+      xid > session.lastXid || !this.model.isOpen(id),
+      () => `${what()} comes after xid ${session.lastXid} of its session`,
+    )
     session.lastXid = xid
     if (kind === Op.error) return
     const at = { zxid, time: batch.time, session: id }

@@ -129,7 +129,13 @@ export class Host {
     clients.listen(this.id, {
       process,
       accept: (socket: Socket) => {
-        const connection = new Connection(socket, node, [{ scheme: 'ip', id: '127.0.0.1' }], false, clock.wall())
+        const connection = new Connection(
+          socket,
+          node,
+          [{ scheme: 'ip', id: '127.0.0.1' }],
+          false,
+          clock.wall(),
+        )
         connections.add(connection)
         socket.on('close', () => connections.delete(connection))
       },
@@ -140,13 +146,15 @@ export class Host {
 
   #startFailed(process: Process, error: unknown): void {
     if (process.dead || this.process !== process) return
-    if (error instanceof StorageError && error.kind === 'full') this.#end(process, 'can not start: the disk is full')
+    if (error instanceof StorageError && error.kind === 'full')
+      this.#end(process, 'can not start: the disk is full')
     else this.#parts.onFailure(this, error)
   }
 
   #fatal(process: Process, error: Error): void {
     if (process.dead || this.process !== process) return
-    if (error instanceof StorageError && error.kind === 'full') this.#end(process, `gives up: ${error.message}`)
+    if (error instanceof StorageError && error.kind === 'full')
+      this.#end(process, `gives up: ${error.message}`)
     else this.#parts.onFailure(this, error)
   }
 
@@ -242,7 +250,11 @@ function configOf(id: number, profile: Profile): Config {
     snapCount,
     maxClientCnxns: 0,
   }
-  const list = Object.entries(settings).map(([key, value]) => ({ flag: `--${key}`, key, value: String(value) }))
+  const list = Object.entries(settings).map(([key, value]) => ({
+    flag: `--${key}`,
+    key,
+    value: String(value),
+  }))
   const servers = [...voters, ...observers].map((one) => {
     const suffix = observers.includes(one) ? ':observer' : ''
     return `${one}=host${one}:2888:3888${suffix}`

@@ -2,7 +2,7 @@
 //   node dist/sim/whole/main.js --seed N [--steps N] [--trace]    one seed, with a readable trace
 //   node dist/sim/whole/main.js --seeds N [--from N] [--steps N]  many seeds on all cores, steps per second
 //   node dist/sim/whole/main.js --mutations [--seeds N]           how soon each deliberate bug is found
-// Exit code 1 if a promise was broken, or a mutation not found.
+// --wall-back lets wall clocks jump back as well. Exit code 1 if a promise was broken, or a mutation not found.
 import { parseArgs } from 'node:util'
 import { runMany, runOne } from './many.ts'
 import { runMutations } from './mutants.ts'
@@ -12,8 +12,9 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     seeds: { type: 'string' },
     from: { type: 'string', default: '1' },
-    steps: { type: 'string', default: '8000' },
+    steps: { type: 'string', default: '20000' },
     workers: { type: 'string' },
+    'wall-back': { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
     mutations: { type: 'boolean', default: false },
     mutation: { type: 'string' },
@@ -21,6 +22,7 @@ const { values } = parseArgs({
 })
 
 const steps = Number(values.steps)
+const wallBack = values['wall-back']
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`)
@@ -29,9 +31,17 @@ function print(line: string): void {
 async function main(): Promise<boolean> {
   if (values.mutations || values.mutation !== undefined)
     return await runMutations({ seeds: Number(values.seeds ?? '300'), steps, only: values.mutation, print })
-  if (values.seed !== undefined) return await runOne(Number(values.seed), steps, values.trace, print)
+  if (values.seed !== undefined)
+    return await runOne({ seed: Number(values.seed), steps, wallBack }, values.trace, print)
   const workers = values.workers === undefined ? undefined : Number(values.workers)
-  return await runMany({ from: Number(values.from), count: Number(values.seeds ?? '100'), steps, workers, print })
+  return await runMany({
+    from: Number(values.from),
+    count: Number(values.seeds ?? '100'),
+    steps,
+    workers,
+    wallBack,
+    print,
+  })
 }
 
 process.exitCode = (await main()) ? 0 : 1

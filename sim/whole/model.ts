@@ -85,7 +85,9 @@ export class Model {
   /** Paths of all znodes but the root. */
   paths(): string[] {
     const now = this.zxid
-    return [...this.#histories.keys()].filter((path) => path !== '/' && this.at(path, now) !== undefined).sort()
+    return [...this.#histories.keys()]
+      .filter((path) => path !== '/' && this.at(path, now) !== undefined)
+      .sort()
   }
 
   /** Index of the first change above `zxid`. */

@@ -6,7 +6,8 @@ export const mutations: readonly Mutation[] = [
   // ---------------------------------------------------------------- between servers
   {
     name: 'owner check skipped',
-    standsFor: 'what a client asked for at its last server comes not behind what it asks for at the next (SessionMoved)',
+    standsFor:
+      'what a client asked for at its last server comes not behind what it asks for at the next (SessionMoved)',
     changes: [
       {
         file: 'src/node/leading',
@@ -35,8 +36,16 @@ export const mutations: readonly Mutation[] = [
     name: 'waiting clients kept at a change of role',
     standsFor: 'whether a request was done is unknown when its leader is gone: its client is disconnected',
     changes: [
-      { file: 'src/node/node', find: 'this.#requests.abandon(waiting);', replace: 'this.#requests.abandon(new Set());' },
-      { file: 'src/node/node', find: 'this.localSessions.pause();\n            this.sessions.disconnectAll();', replace: '' },
+      {
+        file: 'src/node/node',
+        find: 'this.#requests.abandon(waiting);',
+        replace: 'this.#requests.abandon(new Set());',
+      },
+      {
+        file: 'src/node/node',
+        find: 'this.localSessions.pause();\n            this.sessions.disconnectAll();',
+        replace: '',
+      },
     ],
   },
   {
@@ -64,13 +73,19 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'signs of life not forwarded',
     standsFor: 'the session of a client of a follower lives on while it pings',
-    changes: [{ file: 'src/node/following', find: 'if (touches !== undefined)', replace: 'if (touches === null)' }],
+    changes: [
+      { file: 'src/node/following', find: 'if (touches !== undefined)', replace: 'if (touches === null)' },
+    ],
   },
   {
     name: 'no full timeout under a new leader',
     standsFor: 'a new leader heard of nobody yet: every session has its whole time (rule 39)',
     changes: [
-      { file: 'src/node/session-tracker', find: 'this.expiry.restartAll(now);', replace: 'this.expiry.restartAll(now - 1e6);' },
+      {
+        file: 'src/node/session-tracker',
+        find: 'this.expiry.restartAll(now);',
+        replace: 'this.expiry.restartAll(now - 1e6);',
+      },
     ],
   },
   {
@@ -88,14 +103,28 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'the installed snapshot is not adopted',
     standsFor: 'after a snapshot the state is the one that the disk has',
-    changes: [{ file: 'src/node/node', find: 'this.tree.adopt(tree);\n        this.replica.reset();', replace: 'this.tree.zxid = tree.zxid; this.replica.reset();' }],
+    changes: [
+      {
+        file: 'src/node/node',
+        find: 'this.tree.adopt(tree);\n        this.replica.reset();',
+        replace: 'this.tree.zxid = tree.zxid; this.replica.reset();',
+      },
+    ],
   },
   {
     name: 'a session attached before it is applied here',
     standsFor: 'a client sees what it wrote before it turned to this server',
     changes: [
-      { file: 'src/node/following', find: 'if (zxid === undefined || zxid > tree.zxid)', replace: 'if (zxid === undefined)' },
-      { file: 'src/server/connection', find: 'if (lastSeen > tree.zxid)', replace: 'if (lastSeen > tree.zxid + 8)' },
+      {
+        file: 'src/node/following',
+        find: 'if (zxid === undefined || zxid > tree.zxid)',
+        replace: 'if (zxid === undefined)',
+      },
+      {
+        file: 'src/server/connection',
+        find: 'if (lastSeen > tree.zxid)',
+        replace: 'if (lastSeen > tree.zxid + 8)',
+      },
     ],
   },
   // ---------------------------------------------------------------- serving
@@ -103,7 +132,11 @@ export const mutations: readonly Mutation[] = [
     name: 'served before the replay is done',
     standsFor: 'a server that lags serves nobody',
     changes: [
-      { file: 'src/node/node', find: 'if (this.tree.zxid < role.from || this.#stopping)', replace: 'if (this.#stopping)' },
+      {
+        file: 'src/node/node',
+        find: 'if (this.tree.zxid < role.from || this.#stopping)',
+        replace: 'if (this.#stopping)',
+      },
       { file: 'src/server/connection', find: 'if (lastSeen > tree.zxid)', replace: 'if (false)' },
     ],
   },
@@ -142,25 +175,43 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'missed changes not told after a reconnect',
     standsFor: 'setWatches tells what was missed (rule 57)',
-    changes: [{ file: 'src/server/watches', find: 'else if (node.pzxid > relativeZxid)', replace: 'else if (false)' }],
+    changes: [
+      { file: 'src/server/watches', find: 'else if (node.pzxid > relativeZxid)', replace: 'else if (false)' },
+    ],
   },
   {
     name: 'one-shot watches fire twice',
     standsFor: 'a one-shot watch is gone when it has fired',
-    changes: [{ file: 'src/server/watches', find: 'const taken = this.#data.take(path);', replace: 'const taken = this.#data.get(path);' }],
+    changes: [
+      {
+        file: 'src/server/watches',
+        find: 'const taken = this.#data.take(path);',
+        replace: 'const taken = this.#data.get(path);',
+      },
+    ],
   },
   // ---------------------------------------------------------------- state
   {
     name: 'apply depends on who serves the client',
     standsFor: 'the same history gives the same state everywhere',
     changes: [
-      { file: 'src/tree/apply', find: 'this.#time = batch.time;', replace: 'this.#time = batch.time + (wanted ? 1 : 0);' },
+      {
+        file: 'src/tree/apply',
+        find: 'this.#time = batch.time;',
+        replace: 'this.#time = batch.time + (wanted ? 1 : 0);',
+      },
     ],
   },
   {
     name: 'an ephemeral survives its session',
     standsFor: 'an ephemeral exists if and only if its session is open',
-    changes: [{ file: 'src/tree/apply', find: 'for (const node of [...owned])', replace: 'for (const node of [...owned].slice(0, 2))' }],
+    changes: [
+      {
+        file: 'src/tree/apply',
+        find: 'for (const node of [...owned])',
+        replace: 'for (const node of [...owned].slice(0, 2))',
+      },
+    ],
   },
   {
     name: 'sequence numbers from the present children',
@@ -181,11 +232,19 @@ export const mutations: readonly Mutation[] = [
   {
     name: 'a checkpoint in the middle of a change',
     standsFor: 'a checkpoint is exact at its zxid',
-    changes: [{ file: 'src/node/checkpointer', find: 'const zxid = tree.zxid;', replace: 'const zxid = Math.max(tree.zxid - 1, 1);' }],
+    changes: [
+      {
+        file: 'src/node/checkpointer',
+        find: 'const zxid = tree.zxid;',
+        replace: 'const zxid = Math.max(tree.zxid - 1, 1);',
+      },
+    ],
   },
   {
     name: 'session ids given out again',
     standsFor: 'a session id is given out once',
-    changes: [{ file: 'src/node/session-tracker', find: 'return this.#next++;', replace: 'return this.#next;' }],
+    changes: [
+      { file: 'src/node/session-tracker', find: 'return this.#next++;', replace: 'return this.#next;' },
+    ],
   },
 ]

@@ -16,11 +16,23 @@ export type NemesisParts = {
   readonly schedule: Schedule
   readonly prng: Prng
   readonly profile: Profile
+  readonly wallBack: boolean
   readonly trace: ((line: string) => void) | undefined
 }
 
 /** Whole partitions more often than odd ones. */
-const partitions = ['halves', 'one', 'one', 'one', 'mute', 'deaf', 'link', 'lane', 'bridge', 'random'] as const
+const partitions = [
+  'halves',
+  'one',
+  'one',
+  'one',
+  'mute',
+  'deaf',
+  'link',
+  'lane',
+  'bridge',
+  'random',
+] as const
 
 /** See file header. */
 export class Nemesis {
@@ -132,7 +144,8 @@ export class Nemesis {
     const ids = prng.shuffle(hosts.map(({ id }) => id))
     const leader = this.#leader()
     // The leader among them makes the most interesting ones.
-    if (leader !== undefined && prng.chance(0.5)) ids.sort((a, b) => Number(b === leader.id) - Number(a === leader.id))
+    if (leader !== undefined && prng.chance(0.5))
+      ids.sort((a, b) => Number(b === leader.id) - Number(a === leader.id))
     const kind = prng.pick(partitions)
     this.#trace(`partition ${kind} ${ids.join(' ')}`)
     const one = ids[0] as number
@@ -223,10 +236,11 @@ export class Nemesis {
   }
 
   #clock({ time }: Host): void {
-    const { prng } = this.#parts
+    const { prng, wallBack } = this.#parts
     const draw = prng.next()
-    if (draw < 0.4) time.jumpWall(prng.between(-3000, 3000))
-    else if (draw < 0.5) time.jumpWall(prng.between(-1e9, 1e9))
+    const back = wallBack ? 1 : 0
+    if (draw < 0.4) time.jumpWall(prng.between(-3000 * back, 3000))
+    else if (draw < 0.5) time.jumpWall(prng.between(-1e9 * back, 1e9))
     else time.rate = prng.between(0.9, 1.15)
   }
 

@@ -1,8 +1,9 @@
 // The network between servers: the peers port for each process, and one connection per pair of machines, FIFO and
 // reliable while it lasts. Directions can be blocked on their own; a connection that is silent for the keepalive time
 // is given up; each side learns of the loss before it hears of a new connection. Messages travel as bytes.
-import type { Member, PeerHandler, Peers } from '../../src/peers/types.ts'
+
 import type { PeerMessage } from '../../src/peers/messages.ts'
+import type { Member, PeerHandler, Peers } from '../../src/peers/types.ts'
 import type { Prng } from '../prng.ts'
 import type { Schedule } from '../schedule.ts'
 import type { Process } from './machine.ts'
@@ -200,7 +201,7 @@ export class PeerNetwork {
   /** Whether `self` knows of a connection to `from` and of no end of it. */
   isConnected(self: SimPeers, from: number): boolean {
     const back = this.#links.get(keyOf(self.id, from))?.lanes.find((lane) => lane.to === self)
-    return back !== undefined && back.up && !back.over
+    return back?.up === true && !back.over
   }
 
   #dial(a: number, b: number): void {
@@ -309,7 +310,13 @@ export class SimPeers implements Peers {
 
   /** Whether it would connect to a peer, or let it connect. */
   wants(peer: number): boolean {
-    return !this.process.dead && !this.process.paused && !this.#suspended && !this.#closed && this.#members.has(peer)
+    return (
+      !this.process.dead &&
+      !this.process.paused &&
+      !this.#suspended &&
+      !this.#closed &&
+      this.#members.has(peer)
+    )
   }
 
   // ---------------------------------------------------------------- from the network

@@ -61,7 +61,12 @@ export function drawProfile(prng: Prng): Profile {
     lockers: prng.pick([0, 0, 2, 3]),
     thinkMs: prng.pick([2, 10, 40]),
     pipeline: prng.pick([1, 3, 8, 40]),
-    timeouts: prng.pick([[2, 4, 8], [4, 10], [4, 10], [10, 20]]),
+    timeouts: prng.pick([
+      [2, 4, 8],
+      [4, 10],
+      [4, 10],
+      [10, 20],
+    ]),
     faultEveryMs: prng.pick([60, 150, 400, 1000]),
     faultMs: prng.pick([50, 300, 1500]),
     fragility: prng.pick([0, 0, 0.0003, 0.002]),

@@ -136,7 +136,12 @@ export function opOf(request: Request): number {
 const anyone = { scheme: 'world', id: 'anyone', perms: 31 }
 
 /** A ConnectRequest with its length. */
-export function encodeConnect(lastSeen: number, timeoutMs: number, session: number, password: Buffer): Buffer {
+export function encodeConnect(
+  lastSeen: number,
+  timeoutMs: number,
+  session: number,
+  password: Buffer,
+): Buffer {
   return framed((out) => {
     out.int(0)
     out.long(lastSeen)

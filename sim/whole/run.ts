@@ -23,6 +23,8 @@ export type RunOptions = {
   /** Events under faults; the recovery comes on top. */
   readonly steps: number
   readonly trace?: (line: string) => void
+  /** Wall clocks may go back, too. Then session ids can repeat (src/node/sessions.ts), which ends the run. */
+  readonly wallBack?: boolean
 }
 
 export type RunResult = {
@@ -102,7 +104,7 @@ class World {
   readonly #seen = new Map<Host, { life: number; zxid: number }>()
   #applied = 0
 
-  constructor({ seed, trace }: RunOptions) {
+  constructor({ seed, trace, wallBack = false }: RunOptions) {
     this.#trace = trace
     this.prng = createPrng(seed)
     const { prng, schedule, history } = this
@@ -119,7 +121,7 @@ class World {
     this.hosts = ids.map((id) => this.#addHost(id, ids))
     this.#addClients(ids)
     const { hosts, peers, network, clients } = this
-    this.nemesis = new Nemesis({ hosts, peers, network, clients, schedule, prng, profile, trace })
+    this.nemesis = new Nemesis({ hosts, peers, network, clients, schedule, prng, profile, wallBack, trace })
     for (const host of hosts)
       schedule.after(prng.chance(0.8) ? prng.between(0, 20) : prng.between(0, 1000), () => host.boot())
   }
@@ -142,7 +144,8 @@ class World {
         appended: (entry, prev) => history.appended(id, entry, prev),
         epochsSaved: (before, after) => {
           const grown = after.accepted >= before.accepted && after.current >= before.current
-          const which = () => `server ${id}'s epochs go from ${JSON.stringify(before)} to ${JSON.stringify(after)}`
+          const which = () =>
+            `server ${id}'s epochs go from ${JSON.stringify(before)} to ${JSON.stringify(after)}`
           check(grown && after.accepted >= after.current, which)
         },
       },
@@ -328,7 +331,10 @@ class World {
       else check(leader === host.id, () => `${host.id} and ${leader} both lead epoch ${role.epoch}`)
     }
     for (const host of this.hosts)
-      check(!host.disk.diverged, () => `server ${host.id} takes its state for another one than the ensemble's`)
+      check(
+        !host.disk.diverged,
+        () => `server ${host.id} takes its state for another one than the ensemble's`,
+      )
   }
 
   /** What is applied anywhere is on the disks of a majority. */
@@ -345,7 +351,8 @@ class World {
   /** A server's whole state against the model's, if both are at the same transaction. */
   #compare(host: Host): void {
     const tree = host.node?.tree
-    if (tree !== undefined && tree.zxid === this.history.model.zxid) compareWithModel(host.id, tree, this.history.model)
+    if (tree !== undefined && tree.zxid === this.history.model.zxid)
+      compareWithModel(host.id, tree, this.history.model)
   }
 
   #compareAll(): void {
@@ -361,7 +368,9 @@ class World {
     const { steps, recoveryMs, figures, history } = this
     const error = this.error
     const failure =
-      error === undefined ? undefined : `${this.#who}${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}`
+      error === undefined
+        ? undefined
+        : `${this.#who}${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}`
     return {
       seed,
       steps,
@@ -388,7 +397,8 @@ class World {
     const servers = this.hosts.map(({ id, node, paused, running }) => {
       const role = node?.core?.role
       const phase = role === undefined || role.type === 'looking' ? '' : ` ${role.phase}`
-      const serves = node === undefined ? '' : `${node.serving ? ' serves' : ''}${node.writable ? ' writes' : ''}`
+      const serves =
+        node === undefined ? '' : `${node.serving ? ' serves' : ''}${node.writable ? ' writes' : ''}`
       const at = node === undefined ? '' : ` ${formatZxid(node.tree.zxid)}`
       return `${id}: ${role?.type ?? (running ? 'starting' : 'down')}${phase}${serves}${paused ? ' paused' : ''}${at}`
     })

@@ -28,8 +28,13 @@ export function compareWithModel(server: number, tree: Tree, model: Model): void
     check(tree.ephemeralsOf(known.owner).has(node), () => `${who} does not know ${path} as its session's`)
   })
   for (const path of model.paths()) check(found.has(path), () => `${who} does not have ${path}`)
-  check(tree.ephemeralCount === ephemerals, () => `${who} counts ${tree.ephemeralCount} ephemerals of ${ephemerals}`)
-  const [got, want] = [[...tree.sessions.keys()], [...model.openSessions()]].map((ids) => ids.sort().join(' '))
+  check(
+    tree.ephemeralCount === ephemerals,
+    () => `${who} counts ${tree.ephemeralCount} ephemerals of ${ephemerals}`,
+  )
+  const [got, want] = [[...tree.sessions.keys()], [...model.openSessions()]].map((ids) =>
+    ids.sort().join(' '),
+  )
   check(got === want, () => `${who} has the sessions ${got}, expected ${want}`)
 }
 

@@ -104,7 +104,10 @@ export class WatchBook {
   reply(zxid: number): void {
     const what = () => `${this.#who} gets a reply of ${formatZxid(zxid)}`
     if (this.#cursor === undefined) {
-      check(this.#caughtUp.length === 0, () => `${what()} after catch-up events, without having asked for them`)
+      check(
+        this.#caughtUp.length === 0,
+        () => `${what()} after catch-up events, without having asked for them`,
+      )
       check(this.size === 0, () => `${what()} before the reply to setWatches`)
       this.#cursor = zxid
       return
@@ -115,10 +118,12 @@ export class WatchBook {
 
   /** The reply to setWatches has come: exactly what was missed since `since` must have come ahead of it. */
   caughtUp(since: number, lists: WatchLists, zxid: number): void {
-    const what = () => `${this.#who}'s setWatches since ${formatZxid(since)}, answered at ${formatZxid(zxid)},`
+    const what = () =>
+      `${this.#who}'s setWatches since ${formatZxid(since)}, answered at ${formatZxid(zxid)},`
     const expected = new Set(this.#missed(since, lists, zxid))
     const got = this.#caughtUp.map(({ type, path }) => keyOf(type, path))
-    for (const key of got) check(expected.has(key), () => `${what()} brings event ${key}, which was not missed`)
+    for (const key of got)
+      check(expected.has(key), () => `${what()} brings event ${key}, which was not missed`)
     for (const key of expected) check(got.includes(key), () => `${what()} does not bring event ${key}`)
     check(got.length <= expected.size * 3, () => `${what()} brings events again and again`)
     for (const { type, path } of this.#caughtUp) this.#use(type, path)
@@ -160,7 +165,8 @@ export class WatchBook {
 
   /** Deals with everything up to `zxid`: nothing of it may be due any more. */
   #proceed(zxid: number, what: () => string): void {
-    const late = (due: Due) => () => `${what()}, but event ${due.key} of ${formatZxid(this.#cursor as number)} has not come`
+    const late = (due: Due) => () =>
+      `${what()}, but event ${due.key} of ${formatZxid(this.#cursor as number)} has not come`
     for (const due of this.#due) check(false, late(due))
     const { changes } = this.#model
     let next = this.#model.changesAfter(this.#cursor as number)

@@ -36,7 +36,14 @@ function sleep(schedule: Schedule, ms: number): Promise<void> {
 
 async function prepare(client: SimClient): Promise<void> {
   for (const path of roots) {
-    const create = { type: 'create', path, data: '', ephemeral: false, sequential: false, stat: false } as const
+    const create = {
+      type: 'create',
+      path,
+      data: '',
+      ephemeral: false,
+      sequential: false,
+      stat: false,
+    } as const
     await client.call(create)
   }
 }
@@ -143,9 +150,23 @@ function createRequests(prng: Prng, clientId: number) {
     const stat = prng.chance(0.5)
     if (draw < 0.3) return { type: 'create', path: '/q/n-', data: data(), ephemeral, sequential: true, stat }
     if (draw < 0.5)
-      return { type: 'create', path: `/w/e${prng.int(1, 3)}`, data: data(), ephemeral: true, sequential: false, stat }
+      return {
+        type: 'create',
+        path: `/w/e${prng.int(1, 3)}`,
+        data: data(),
+        ephemeral: true,
+        sequential: false,
+        stat,
+      }
     if (draw < 0.65)
-      return { type: 'create', path: `${key()}/c${prng.int(1, 2)}`, data: data(), ephemeral, sequential: false, stat }
+      return {
+        type: 'create',
+        path: `${key()}/c${prng.int(1, 2)}`,
+        data: data(),
+        ephemeral,
+        sequential: false,
+        stat,
+      }
     return { type: 'create', path: key(), data: data(), ephemeral: false, sequential: false, stat }
   }
   const queue: string[] = []
