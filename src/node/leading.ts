@@ -255,6 +255,8 @@ export class LeadingRole implements Role {
         else this.#deferred.push([from, message])
         break
       case 'installed':
+      case 'followerInfo':
+        // It has another state now, or comes with what its disk has made of it: nothing is known of that.
         this.#digestVote.forget(from)
     }
   }

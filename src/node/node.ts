@@ -124,6 +124,10 @@ export class Node implements Backend, PeerHandler {
   #retry: Timer | undefined
   #retryNow: () => void = () => undefined
   #diskFailing = false
+  /** A snapshot was being installed when the disk failed: the state in memory may not be that on disk. */
+  #stateInDoubt = false
+  /** The state differs from the ensemble's; it is also marked in the log, unless the disk fails at that. */
+  #stateIsWrong = false
   #lastReopen = Number.NEGATIVE_INFINITY
   #fatal = false
   #coreTick: Timer | undefined
@@ -236,6 +240,8 @@ export class Node implements Backend, PeerHandler {
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#starting = { resolve, reject }
+      // Who connected before there is a core would stay unknown to it.
+      this.#peers.suspend('starting')
       this.#startCore().catch(reject)
     })
   }
@@ -675,6 +681,7 @@ export class Node implements Backend, PeerHandler {
           { zxid: formatZxid(effect.zxid) },
           'this state is not that of the ensemble, a snapshot replaces it',
         )
+        this.#stateIsWrong = true
         log.markDiverged().catch((error: unknown) => this.#guard(() => this.#diskFailed(error)))
         break
       case 'votingChanged':
@@ -883,6 +890,7 @@ export class Node implements Backend, PeerHandler {
 
   #snapshotInstalled(tree: Tree, voting: VotingAt | undefined): void {
     this.tree.adopt(tree)
+    this.#stateIsWrong = false
     this.replica.reset()
     const { zxid } = this.tree
     this.#members.refresh()
@@ -1073,17 +1081,20 @@ export class Node implements Backend, PeerHandler {
   async #reopen(): Promise<void> {
     const { storage, clock } = this.#parts
     await this.#journal.settled()
-    this.#receiver.reset()
+    if (this.#receiver.reset()) this.#stateInDoubt = true
     await storage.log.reopen()
     this.#journal.clear()
-    const { meta } = storage.checkpoint
-    if (meta !== undefined && meta.zxid > this.tree.zxid) {
-      // It failed in the middle of installing a snapshot, which by now is what the disk holds.
+    if (this.#stateInDoubt) {
+      // It failed in the middle of installing a snapshot. Zxids do not tell whose state the disk holds by now.
       const tree = new Tree()
       await loadTree(tree, storage.checkpoint, this.config.dataDir, this.logger, clock)
       this.tree.adopt(tree)
       this.checkpointer.replaced()
+      this.#members.refresh()
+      this.#stateInDoubt = false
+      if (!storage.log.diverged) this.#stateIsWrong = false
     }
+    if (this.#stateIsWrong && !storage.log.diverged) await storage.log.markDiverged()
     this.replica.reset()
     await this.#startCore()
   }

@@ -184,11 +184,13 @@ export class SnapshotReceiver {
     if (!incoming.working) this.#finishAbort(incoming)
   }
 
-  /** Forgets everything: the stores are opened anew. */
-  reset(): void {
+  /** Forgets everything: the stores are opened anew. True if a snapshot was being installed: it may be there or not. */
+  reset(): boolean {
+    const installing = this.#incoming?.installing === true
     this.#incoming = undefined
     this.#options.storage.checkpoint.abort()
     this.#options.checkpointer.resume()
+    return installing
   }
 
   #work(incoming: Incoming): void {

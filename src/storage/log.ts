@@ -71,8 +71,8 @@ export class LevelLog implements LogStore {
   #appending = false
   /** Number of truncations and resets under way or waiting. */
   #shrinking = 0
-  /** A reset whose checkpoint is committed already: `reopen` has to finish it. */
-  #pendingReset: Reset | undefined
+  /** While a checkpoint is being installed: what that makes of the log, undefined for nothing. `reopen` asks after a failure. */
+  #install: (() => Promise<Reset | undefined>) | undefined
   /** Bytes of entries trimmed since LevelDB was last made to compact. */
   #trimmedBytes = 0
   /** Settles when the deletion of trimmed entries is done. */
@@ -187,16 +187,23 @@ export class LevelLog implements LogStore {
     await this.#write('marking the log as diverged', (db) => this.#put(db, { diverged: true }))
   }
 
+  /**
+   * A checkpoint is about to be installed, `reset` follows. If anything fails on the way `outcome` tells `reopen` what is to
+   * be done: a write that failed may be on disk, and the next start would then drop what was appended since.
+   */
+  awaitInstall(outcome: () => Promise<Reset | undefined>): void {
+    this.#install = outcome
+  }
+
   /** Drops every entry and begins again at `zxid`, where a checkpoint was installed as the `installs`th. */
   async reset(to: Reset): Promise<void> {
     assert(!this.#appending, 'the log is reset during an append')
-    this.#pendingReset = to
     const { zxid, installs, voting } = to
     const changes = { lastZxid: zxid, trimmedTo: zxid, installs, diverged: false }
     await this.#shrink('resetting the log', (db) =>
       this.#put(db, changes, voting === undefined ? [] : [voting]),
     )
-    this.#pendingReset = undefined
+    this.#install = undefined
     this.#clearTrimmed()
     await this.#clearing
   }
@@ -279,8 +286,9 @@ export class LevelLog implements LogStore {
       this.#tail = found.tail
     })
     this.#clearTrimmed()
-    const pending = this.#pendingReset
-    if (pending !== undefined) await this.reset(pending)
+    const reset = await this.#install?.()
+    if (reset !== undefined) await this.reset(reset)
+    this.#install = undefined
   }
 
   /** Makes what was appended durable, where appends are not synced. */

@@ -9,7 +9,7 @@ import { Database, type DbOptions } from './database.ts'
 import { storageError, toStorageError } from './errors.ts'
 import { bytesBelow, makeDirectory } from './files.ts'
 import { type Format, formatVersion, type Layout, layoutOf, readFormat, writeFormat } from './format.ts'
-import { LevelLog, type LogOptions } from './log.ts'
+import { LevelLog, type LogOptions, type Reset } from './log.ts'
 import type { CheckpointMeta, LogStore, Storage, StorageLogger } from './types.ts'
 
 /** A step of opening, told when it begins; opening a large log after a crash can take seconds. */
@@ -146,6 +146,13 @@ async function followInstall(
   await log.reset({ zxid: meta.zxid, installs, voting })
 }
 
+/** What the log has to do to follow the checkpoint as it is on disk; undefined: nothing. Rejects with StorageError. */
+async function resetAfterFailure(log: LevelLog, checkpoint: LevelCheckpoint): Promise<Reset | undefined> {
+  await checkpoint.reopen()
+  const { meta, installs, voting } = checkpoint
+  return meta === undefined || installs === log.installs ? undefined : { zxid: meta.zxid, installs, voting }
+}
+
 /** The log must reach from the checkpoint, or from the beginning, to at least the checkpoint. */
 function checkAgainstEachOther(log: LogStore, meta: CheckpointMeta | undefined, layout: Layout): void {
   const zxid = meta?.zxid ?? 0
@@ -166,6 +173,7 @@ function storageOf(layout: Layout, log: LevelLog, checkpoint: LevelCheckpoint): 
     log,
     checkpoint,
     async install(meta, voting) {
+      log.awaitInstall(() => resetAfterFailure(log, checkpoint))
       await checkpoint.install(meta, voting)
       await log.reset({ zxid: meta.zxid, installs: checkpoint.installs, voting })
     },

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, it, type TestContext } from 'node:test'
 import { InvariantError } from '../../src/base/assert.ts'
 import { LevelCheckpoint } from '../../src/storage/checkpoint.ts'
+import { storageError } from '../../src/storage/errors.ts'
 import { layoutOf } from '../../src/storage/format.ts'
 import type { CheckpointReader, CheckpointStore } from '../../src/storage/types.ts'
 import { faultyCheckpoint } from '../support/disk.ts'
@@ -281,6 +282,35 @@ describe('an installed checkpoint', () => {
     assert.equal(third.log.diverged, false)
     assert.deepEqual(await third.log.index(), { lasts: [], votings: [voting] })
   })
+
+  for (const written of [true, false]) {
+    it(`whose write failed is followed by the log at reopen if it is there: ${written}`, async (t) => {
+      const dir = await scratchDir(t)
+      const storage = await openIn(t, dir)
+      const { log, checkpoint } = storage
+      await log.append(entriesAfter(0, [50]))
+      assert.ok(checkpoint instanceof LevelCheckpoint)
+      const install = checkpoint.install.bind(checkpoint)
+      checkpoint.install = async (meta, voting) => {
+        if (written) await install(meta, voting)
+        throw storageError('io', dir, 'the answer of the disk is lost')
+      }
+      checkpoint.begin({ replace: true })
+      await rejectsWith(storage.install(metaAt(30), undefined), 'io')
+      checkpoint.install = install
+      await log.reopen()
+      const end = written ? 30 : 50
+      assert.deepEqual(
+        [log.lastZxid, log.trimmedTo, checkpoint.meta?.zxid],
+        [end, end % 50, written ? 30 : undefined],
+      )
+      // What is acknowledged from now on must be there after a restart.
+      await log.append(entriesAfter(end, [5]))
+      await storage.close()
+      const again = await openIn(t, dir)
+      assert.equal(again.log.lastZxid, end + 5)
+    })
+  }
 
   it('must be begun as a replacing one', async (t) => {
     const storage = await openIn(t, await scratchDir(t))
