@@ -267,7 +267,7 @@ class Network implements TcpPeers {
   suspend(reason: string): void {
     if (this.#suspended !== undefined || this.#closed) return
     this.#suspended = reason
-    this.#logger.info({ reason }, `no connections to other servers from now on: ${reason}`)
+    if (this.#running) this.#logger.info({ reason }, `no connections to other servers from now on: ${reason}`)
     for (const relation of [...this.#relations.values()]) {
       this.#stopDialing(relation)
       relation.pending?.abandon()
