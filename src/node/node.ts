@@ -1,0 +1,1133 @@
+// The loop that wires a server: requests come in from connections and from other servers, become proposals of the
+// consensus core, go to the log, come back as commits, are applied to the tree, and leave as replies and watch events.
+// One write path for everybody (DESIGN section 3): a standalone server is an ensemble of one, and sessions, the reaper and
+// settings propose like clients do. It decides nothing of its own: consensus is zab/'s, operations are tree/'s, and what
+// it keeps of requests, sessions, snapshots and the log is in the files beside it.
+import { randomBytes } from 'node:crypto'
+import { answer, argumentBytes, fourLetterWord, type Word } from '../admin/words.ts'
+import { assert, assertNever } from '../base/assert.ts'
+import type { Logger } from '../base/log.ts'
+import { Op } from '../base/opcodes.ts'
+import { formatZxid } from '../base/zxid.ts'
+import type { Config, ServerSpec } from '../config/types.ts'
+import type { PeerMessage } from '../peers/messages.ts'
+import { PeerFault, type PeerHandler, type Peers } from '../peers/types.ts'
+import { Authenticator } from '../server/auth.ts'
+import type { Backend, ConnectionLimits } from '../server/backend.ts'
+import { type Connection, formatSession } from '../server/connection.ts'
+import { ServerStats } from '../server/stats.ts'
+import { Watches } from '../server/watches.ts'
+import { makesEphemeral } from '../server/writes.ts'
+import { type Storage, StorageError } from '../storage/types.ts'
+import type { Id } from '../tree/acl.ts'
+import { BatchOption } from '../tree/batch.ts'
+import { Tree } from '../tree/tree.ts'
+import { type Core, createCore, type Effect, type Event, step, votingAt } from '../zab/core.ts'
+import { defaultSettings, type Entry, type Epochs, type VotingAt } from '../zab/types.ts'
+import { Checkpointer } from './checkpointer.ts'
+import type { Clock, Timer } from './clock.ts'
+import { FollowingRole } from './following.ts'
+import type { Inspector, ServerState } from './inspect.ts'
+import { Journal } from './journal.ts'
+import { LeadingRole } from './leading.ts'
+import { loadTree } from './load.ts'
+import { LocalSessions } from './local-sessions.ts'
+import { Members, wasAlone } from './members.ts'
+import type { Membership } from './membership.ts'
+import { ReadOnlyMode } from './read-only.ts'
+import { Replica } from './replica.ts'
+import { type Proposed, Requests } from './requests.ts'
+import type { Role, RoleHost } from './role.ts'
+import { SessionTracker } from './session-tracker.ts'
+import { sessionPassword } from './sessions.ts'
+import { SnapshotReceiver, SnapshotSender } from './snapshots.ts'
+import { Syncs } from './syncs.ts'
+
+/** Bytes of proposals that may wait for their commit before connections are not read any more. */
+const outstandingBytesMax = 64 << 20
+/** Between two attempts to get the disk to take writes again. */
+const reopenMs = 1000
+/** Entries on their way at a time: more of them, and smaller, cost more than they gain. */
+const inFlightMax = 4
+/** How often in a tick the consensus core looks at the clock. */
+const coreTicks = 8
+
+export type NodeParts = {
+  readonly config: Config
+  readonly logger: Logger
+  readonly clock: Clock
+  readonly tree: Tree
+  readonly storage: Storage
+  /** The connections to the other servers; undefined for a standalone server. */
+  readonly peers: ((handler: PeerHandler) => Peers) | undefined
+  /** Draws a number in [0, 1). */
+  readonly random: () => number
+  /** For 32 bytes of secret and 16 of ensemble id, once in the life of an ensemble. */
+  readonly randomBytes?: (size: number) => Buffer
+  /** The server serves clients, for the first time or again. */
+  readonly onServing?: () => void
+  /** The ensemble has another configuration, as in /zookeeper/config. */
+  readonly onConfig?: (membership: Membership) => void
+  /** A broken invariant or a failure that can not be handled: the process must end. */
+  readonly onFatal: (error: Error) => void
+}
+
+/** See file header. */
+export class Node implements Backend, PeerHandler {
+  readonly config: Config
+  readonly logger: Logger
+  readonly stats = new ServerStats()
+  readonly tree: Tree
+  readonly watches = new Watches<Connection>()
+  readonly authenticator: Authenticator
+  readonly limits: ConnectionLimits
+  readonly sessions: SessionTracker
+  /** Those that no other server knows. */
+  readonly localSessions: LocalSessions
+  readonly checkpointer: Checkpointer
+  readonly replica: Replica
+  readonly startedAt: number
+  /** For the four-letter words. */
+  inspector: Inspector | undefined
+
+  readonly #clock: Clock
+  readonly #parts: NodeParts
+  readonly #peers: Peers
+  readonly #journal: Journal
+  readonly #requests: Requests
+  readonly #syncs = new Syncs()
+  readonly #sender: SnapshotSender
+  readonly #receiver: SnapshotReceiver
+  readonly #members: Members
+  readonly #readOnly: ReadOnlyMode
+  /** The first id of a session that began in read-only mode this time. */
+  #firstReadOnlySession = 0
+  #core: Core | undefined
+  #turnPlanned = false
+  #flushes: Connection[] = []
+  #stalledConnections = new Set<Connection>()
+  /** While the core's phase is broadcast. Clients are served as soon as it acts. */
+  #role: Role | undefined
+  #serving = false
+  /** Others have got a vote: it may be that this leader takes no clients any more. */
+  #votersCame = false
+  #writable = false
+  #stopping = false
+  #lookingSince: number
+  /** When the election was over. */
+  #foundAt = 0
+  #notServingSince: number
+  /** Leader: own entries that are not committed, and when they were proposed. */
+  readonly #proposals: { readonly last: number; readonly at: number }[] = []
+  /** Settles when the log takes writes again, or the server stops. */
+  #recovering: Promise<void> | undefined
+  #retry: Timer | undefined
+  #retryNow: () => void = () => undefined
+  #diskFailing = false
+  /** A snapshot was being installed when the disk failed: the state in memory may not be that on disk. */
+  #stateInDoubt = false
+  /** The state differs from the ensemble's; it is also marked in the log, unless the disk fails at that. */
+  #stateIsWrong = false
+  #lastReopen = Number.NEGATIVE_INFINITY
+  #fatal = false
+  #coreTick: Timer | undefined
+  /** Of `start`, until it has settled. */
+  #starting: { resolve: () => void; reject: (error: Error) => void } | undefined
+  #resigned: () => void = () => undefined
+
+  constructor(parts: NodeParts) {
+    const { config, logger, clock, tree, storage } = parts
+    this.#parts = parts
+    this.config = config
+    this.logger = logger
+    this.tree = tree
+    this.#clock = clock
+    this.startedAt = clock.now()
+    this.#lookingSince = this.startedAt
+    this.#notServingSince = this.startedAt
+    this.authenticator = new Authenticator({
+      superDigest: config.superDigest,
+      digestEnabled: config.digestAuthEnabled,
+      x509Enabled: config.tls !== undefined,
+      x509SuperUser: config.x509SuperUser,
+    })
+    this.limits = {
+      maxFrameBytes: config.maxFrameBytes,
+      minSessionTimeoutMs: config.minSessionTimeout,
+      maxSessionTimeoutMs: config.maxSessionTimeout,
+      tickMs: config.tickTime,
+      skipAcl: config.skipAcl,
+      writeRules: { schemes: this.authenticator.schemes, reconfigEnabled: config.reconfigEnabled },
+    }
+    this.sessions = new SessionTracker(tree, config.id, config.tickTime)
+    this.localSessions = new LocalSessions({
+      clock,
+      tickMs: config.tickTime,
+      onExpired: (session) => this.#localSessionExpired(session),
+    })
+    this.#readOnly = new ReadOnlyMode({
+      enabled: config.readOnlyModeEnabled && !config.standalone,
+      tickMs: config.tickTime,
+      clock,
+      mayServe: () => this.#mayServeReadOnly,
+      onBegin: (ms) => this.#readOnlyBegins(ms),
+      onEnd: () => this.#readOnlyEnds(),
+    })
+    this.#requests = new Requests(batchOptions(config))
+    this.#members = new Members(config, tree)
+    this.#journal = new Journal({
+      log: storage.log,
+      clock,
+      onDurable: (zxid, ms, transactions) => this.#guard(() => this.#durable(zxid, ms, transactions)),
+      onTruncated: (zxid) => this.#guard(() => this.#settle(() => this.#handle({ type: 'truncated', zxid }))),
+      onFailure: (error) => this.#guard(() => this.#diskFailed(error)),
+    })
+    this.replica = new Replica({
+      tree,
+      log: storage.log,
+      watches: this.watches,
+      stats: this.stats,
+      clock,
+      logger,
+      skipAcl: config.skipAcl,
+      readable: () => this.#journal.readable,
+      originsOf: (batch) => this.#requests.originsOf(batch),
+      onSpecial: (kind, session, origin) => this.#specialApplied(kind, session, origin),
+      onAnswered: (origins) => this.#requests.answered(origins),
+      onDigest: (digest) => this.#role?.digest(digest),
+      onApplied: (transactions, bytes, time) => this.#onApplied(transactions, bytes, time),
+      onMore: () => this.#planTurn(),
+      onFailure: (error) => this.#guard(() => this.#diskFailed(error)),
+    })
+    this.checkpointer = new Checkpointer({
+      tree,
+      log: storage.log,
+      store: storage.checkpoint,
+      clock,
+      logger,
+      snapCount: config.snapCount,
+      random: parts.random,
+      onDone: (ms) => this.stats.checkpointTime.record(ms),
+      onTrim: (zxid) => this.#guard(() => this.#settle(() => this.#handle({ type: 'trimmed', zxid }))),
+      onFatal: (error) => this.#fail(error),
+    })
+    this.#peers = parts.peers?.(this) ?? noPeers
+    this.#sender = new SnapshotSender({
+      storage,
+      checkpointer: this.checkpointer,
+      peers: this.#peers,
+      clock,
+      logger,
+      votingAt: (zxid) => (this.#core === undefined ? undefined : votingAt(this.#core, zxid)),
+    })
+    this.#receiver = new SnapshotReceiver({
+      storage,
+      journal: this.#journal,
+      checkpointer: this.checkpointer,
+      clock,
+      logger,
+      onInstalled: (tree, voting) => this.#guard(() => this.#snapshotInstalled(tree, voting)),
+      onAborted: () => this.#guard(() => this.#settle(() => this.#handle({ type: 'snapshotAborted' }))),
+    })
+  }
+
+  // ---------------------------------------------------------------- life
+
+  /**
+   * Begins to look for a leader, and resolves when clients can be served for the first time: at once for a standalone
+   * server. Rejects with StorageError, also if the first write of all fails.
+   */
+  start(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#starting = { resolve, reject }
+      // Who connected before there is a core would stay unknown to it.
+      this.#peers.suspend('starting')
+      this.#startCore().catch(reject)
+    })
+  }
+
+  /** A core on what the disk holds: at start, and after the disk has failed. */
+  async #startCore(): Promise<void> {
+    const { log } = this.#parts.storage
+    const { config, tree } = this
+    const { lasts, votings } = await log.index()
+    const { id, tickTime: tickMs, initLimit, syncLimit } = config
+    // Entries are kept in memory for other servers only.
+    const cacheBytes = config.standalone ? 0 : defaultSettings.cacheBytes
+    this.#core = createCore({
+      id,
+      quorum: this.#members.configuredQuorum,
+      votings: config.reconfigEnabled ? votings : [],
+      epochs: log.epochs,
+      trimmedTo: log.trimmedTo,
+      lasts,
+      applied: tree.zxid,
+      settings: { ...defaultSettings, tickMs, initLimit, syncLimit, cacheBytes },
+      firstSession: Math.max(this.#clock.wall(), (this.#core?.sessions ?? 0) + 1),
+      needsSnapshot: log.diverged,
+      alone: config.standalone || (await wasAlone(tree, log)),
+    })
+    if (!config.standalone) this.stats.lookings++
+    this.#readOnly.end()
+    this.#settle(() => this.#handle({ type: 'start', now: this.#clock.now() }))
+    if (this.#coreTick === undefined && !config.standalone) this.#planCoreTick()
+    this.#peers.setMembers(this.#members.list)
+    this.#peers.resume()
+  }
+
+  /** Takes no more requests; resolves when those that were taken are answered, or can not be. */
+  async drain(): Promise<void> {
+    this.#stopping = true
+    this.#retry?.cancel()
+    this.#retryNow()
+    await this.#recovering
+    const until = this.#clock.now() + this.config.tickTime
+    while (!this.#fatal && this.#role !== undefined && this.#requests.outstanding + this.#syncs.count > 0) {
+      if (this.#clock.now() >= until && !this.#alone) break
+      await this.#pause()
+    }
+    if (this.leads && !this.#alone) await this.#handOver()
+    this.#flushConnections()
+  }
+
+  /** Lets another server lead before this one ends, so that clients wait for an election only, and for no timeout. */
+  async #handOver(): Promise<void> {
+    const done = new Promise<void>((resolve) => {
+      this.#resigned = resolve
+    })
+    this.#writable = false
+    this.#leadership?.rest()
+    this.#settle(() => this.#handle({ type: 'resign' }))
+    const timer = this.#clock.after(this.config.tickTime, () => this.#resigned())
+    await done
+    timer.cancel()
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#clock.after(1, resolve)
+    })
+  }
+
+  /** Drains, stops serving, writes a last checkpoint. Storage stays open. Never rejects. */
+  async stop(): Promise<void> {
+    await this.drain()
+    this.#serving = false
+    this.#writable = false
+    this.#readOnly.end()
+    this.localSessions.pause()
+    this.#coreTick?.cancel()
+    await this.#peers.close()
+    await this.#journal.settled()
+    this.#core = undefined
+    this.#sender.endAll()
+    if (this.#fatal) return
+    this.replica.finishEntry()
+    await this.checkpointer.finish()
+  }
+
+  // ---------------------------------------------------------------- Backend: state
+
+  get serving(): boolean {
+    return this.#readOnly.on || (this.#serving && (this.config.leaderServes || !this.leads || this.#alone))
+  }
+
+  get readOnly(): boolean {
+    return this.#readOnly.on
+  }
+
+  get writable(): boolean {
+    return this.#writable
+  }
+
+  get stopping(): boolean {
+    return this.#stopping
+  }
+
+  /** The consensus core; undefined while the disk is out of order. For reading. */
+  get core(): Core | undefined {
+    return this.#core
+  }
+
+  /** This server is an established leader. */
+  get leads(): boolean {
+    const role = this.#core?.role
+    return role?.type === 'leading' && role.phase === 'broadcast'
+  }
+
+  /** No other server has a say in what is committed. */
+  get #alone(): boolean {
+    const voters = this.#core?.quorum.voters
+    return this.config.standalone || (voters?.length === 1 && voters[0] === this.config.id)
+  }
+
+  /** What operators know it as. */
+  get state(): ServerState {
+    if (this.#readOnly.on) return 'read-only'
+    if (this.#role === undefined && !this.#serving) return 'looking'
+    if (this.config.standalone) return 'standalone'
+    if (this.leads) return 'leader'
+    return this.#observes ? 'observer' : 'follower'
+  }
+
+  /** This server has no vote. */
+  get #observes(): boolean {
+    return this.#core?.quorum.voters.includes(this.config.id) !== true
+  }
+
+  /** Requests received and not answered. */
+  get outstanding(): number {
+    return this.#requests.outstanding + this.#syncs.count
+  }
+
+  get overloaded(): boolean {
+    return this.outstanding > this.config.globalOutstandingLimit || this.#requests.bytes > outstandingBytesMax
+  }
+
+  /** `sync` requests that wait for the quorum, of this server's clients and of learners'. */
+  get pendingSyncs(): number {
+    return this.#syncs.count + (this.#leadership?.pendingSyncs ?? 0)
+  }
+
+  /** The ensemble's configuration as /zookeeper/config has it; empty when standalone. */
+  get membership(): string {
+    return this.config.standalone ? '' : this.#members.text
+  }
+
+  /** The servers of it. */
+  get members(): readonly ServerSpec[] {
+    return this.#members.current.servers
+  }
+
+  now(): number {
+    return this.#clock.now()
+  }
+
+  wordOf(first4: number): string | undefined {
+    return fourLetterWord(first4)
+  }
+
+  wordArgumentBytes(word: string): number {
+    return argumentBytes(word as Word, this.config)
+  }
+
+  word(word: string, argument: Buffer): string {
+    assert(this.inspector !== undefined, 'a four-letter word before the server is assembled')
+    return answer(word as Word, this.inspector, this.config, argument)
+  }
+
+  // ---------------------------------------------------------------- Backend: sessions
+
+  mintSession(): number {
+    return this.sessions.mint()
+  }
+
+  passwordOf(session: number): Buffer {
+    assert(this.tree.settings !== undefined, 'a session before there is a secret')
+    return sessionPassword(this.tree.settings.secret, session)
+  }
+
+  openLocalSession(timeoutMs: number): number | undefined {
+    const { localSessionsEnabled, standalone } = this.config
+    if (!this.#readOnly.on && (!localSessionsEnabled || standalone)) return undefined
+    const session = this.sessions.mint()
+    this.localSessions.open(session, timeoutMs)
+    return session
+  }
+
+  isLocalSession(session: number): boolean {
+    return this.localSessions.has(session)
+  }
+
+  closeLocalSession(session: number): boolean {
+    return this.localSessions.close(session)
+  }
+
+  #localSessionExpired(session: number): void {
+    this.stats.sessionsExpired++
+    this.logger.info({ session: formatSession(session) }, 'local session expired')
+    this.sessions.attached.get(session)?.close()
+  }
+
+  claim(session: number, connection: Connection): void {
+    if (this.localSessions.has(session)) connection.claimed(true)
+    else if (this.#readOnly.on) this.#claimReadOnly(session, connection)
+    // Alone, reads go on while the disk is out of order.
+    else if (this.#role === undefined) connection.claimed(this.tree.sessions.has(session))
+    else this.#role.claim(session, connection)
+  }
+
+  /** A session of the ensemble may be open for all that is known here: its client is not told anything else. */
+  #claimReadOnly(session: number, connection: Connection): void {
+    if (session >= this.#firstReadOnlySession && session < this.sessions.next) connection.claimed(false)
+    else connection.close()
+  }
+
+  attach(connection: Connection): void {
+    this.sessions.attach(connection)
+  }
+
+  detach(connection: Connection): void {
+    this.watches.removeAll(connection)
+    const { session } = connection
+    const isOpen = this.tree.sessions.has(session) || this.localSessions.has(session)
+    if (this.sessions.detach(connection) && isOpen) this.stats.connectionDrops++
+  }
+
+  touch(session: number, timeoutMs: number, now: number): void {
+    if (!this.localSessions.touch(session, timeoutMs, now)) this.sessions.touch(session, timeoutMs, now)
+  }
+
+  // ---------------------------------------------------------------- Backend: requests
+
+  submit(
+    kind: number,
+    session: number,
+    cxid: number,
+    ids: readonly Id[],
+    buf: Uint8Array,
+    start: number,
+    end: number,
+    origin: Connection | undefined,
+    arrived: number,
+  ): void {
+    assert(this.#writable, 'a proposal while nothing can be written')
+    const proposer = this.#proposer(kind, session, buf, start, end)
+    this.#activeRole.submit(kind, proposer, cxid, ids, buf, start, end, origin, arrived)
+    this.#planTurn()
+  }
+
+  /** Others know nothing of a local session: its writes are nobody's, but where it must own a znode and so becomes global. */
+  #proposer(kind: number, session: number, buf: Uint8Array, start: number, end: number): number {
+    if (!this.localSessions.has(session)) return session
+    if (!this.config.localSessionsUpgradingEnabled || !makesEphemeral(kind, buf, start, end)) return 0
+    const body = Buffer.alloc(4)
+    body.writeInt32BE(this.localSessions.upgrade(session))
+    this.logger.debug({ session: formatSession(session) }, 'local session becomes global')
+    this.#activeRole.submit(Op.createSession, session, 0, [], body, 0, 4, undefined, 0)
+    return session
+  }
+
+  sync(cxid: number, path: string | null, origin: Connection, arrived: number): void {
+    this.#syncs.add(cxid, path, origin, arrived, this.#writable ? this.#activeRole.proposedUpTo : 0)
+    this.#planTurn()
+  }
+
+  get #leadership(): LeadingRole | undefined {
+    return this.#role instanceof LeadingRole ? this.#role : undefined
+  }
+
+  get #activeRole(): Role {
+    assert(this.#role !== undefined, 'there is no role to serve a client in')
+    return this.#role
+  }
+
+  get #activeCore(): Core {
+    assert(this.#core !== undefined, 'there is no core')
+    return this.#core
+  }
+
+  /** What happened between servers or to the disk: the core decides, then everything that follows is done. */
+  #settle(action: () => void): void {
+    action()
+    this.#advance()
+  }
+
+  #planTurn(): void {
+    if (this.#turnPlanned) return
+    this.#turnPlanned = true
+    this.#clock.soon(() => {
+      this.#turnPlanned = false
+      this.#guard(() => this.#advance())
+    })
+  }
+
+  /** Proposes or forwards what has gathered, applies what is committed, and lets replies out. */
+  #advance(): void {
+    if (this.#writable) this.#role?.sendRequests()
+    this.#peers.flush()
+    this.replica.advance()
+    this.#role?.applied()
+    if (this.#role !== undefined && !(this.#serving && this.#writable)) this.#takeUp(this.#role)
+    if (this.#syncs.count > 0) this.#syncs.complete(this.tree.zxid)
+    this.#flushConnections()
+    if (this.#votersCame && !this.replica.behind) this.#dismissClients()
+    this.#resumeStalled()
+  }
+
+  /** Clients that a leader is not to have (leaderServes) turn to the others. */
+  #dismissClients(): void {
+    this.#votersCame = false
+    if (!this.#serving || this.serving) return
+    for (const connection of [...this.sessions.attached.values()]) connection.close()
+  }
+
+  /** Alone, the next proposal takes all that comes while the disk works; others get theirs as soon as there is room. */
+  #hasRoom(): boolean {
+    return this.#alone ? this.#journal.idle : this.replica.inFlight < inFlightMax
+  }
+
+  // ---------------------------------------------------------------- other servers
+
+  connected(peer: number): void {
+    this.#guard(() => this.#handle({ type: 'peerConnected', peer }))
+    this.#planTurn()
+  }
+
+  lost(peer: number): void {
+    this.#sender.end(peer)
+    this.#guard(() => this.#handle({ type: 'peerLost', peer }))
+    this.#planTurn()
+  }
+
+  received(from: number, message: PeerMessage): void {
+    this.#guard(() => this.#received(from, message))
+    this.#planTurn()
+  }
+
+  #received(from: number, message: PeerMessage): void {
+    if (this.#core === undefined) return
+    switch (message.type) {
+      case 'forward':
+      case 'sync':
+      case 'claim':
+      case 'touches':
+      case 'digest':
+      case 'synced':
+      case 'claimed':
+      case 'moved':
+      case 'divergence':
+        this.#role?.received(from, message)
+        break
+      case 'snapshotPart':
+      case 'snapshotEnd':
+        this.#receiver.received(from, message)
+        break
+      case 'snapshotFailed':
+        this.#receiver.abort(message.session)
+        break
+      default:
+        this.#handle({ type: 'message', from, message })
+        this.#role?.received(from, message)
+        if (message.type === 'installed') this.#sender.end(from)
+    }
+  }
+
+  // ---------------------------------------------------------------- the core
+
+  /** Hands an event to the core and does what it says. */
+  #handle(event: Event): void {
+    const core = this.#core
+    if (core === undefined) return
+    for (const effect of step(core, event)) this.#perform(effect)
+  }
+
+  #perform(effect: Effect): void {
+    const { log } = this.#parts.storage
+    switch (effect.type) {
+      case 'send':
+        if (effect.message.type === 'diff' && !this.#sender.sends(effect.to)) this.stats.diffSyncs++
+        this.#peers.send(effect.to, effect.message)
+        break
+      case 'append': {
+        const proposed = effect.origin as Proposed | undefined
+        this.replica.append(effect.entry, proposed?.batch, proposed?.origins)
+        this.#journal.append(effect.entry)
+        this.#countAppended(effect.entry)
+        break
+      }
+      case 'truncate':
+        this.replica.truncate(effect.zxid)
+        this.#journal.truncate(effect.zxid)
+        break
+      case 'saveEpochs':
+        this.#saveEpochs(effect.epochs)
+        break
+      case 'commit':
+        this.replica.commit(effect.zxid)
+        if (this.#proposals.length > 0) this.#recordCommit(effect.zxid)
+        break
+      case 'readEntries':
+        this.#readEntries(effect)
+        break
+      case 'sendSnapshot':
+        this.stats.snapshotSyncs++
+        this.replica.finishEntry()
+        this.#sender.send(effect.to, effect.session, effect.atLeast)
+        break
+      case 'receiveSnapshot':
+        this.#readOnly.end()
+        this.replica.finishEntry()
+        this.#receiver.begin(effect.from, effect.session)
+        break
+      case 'abortSnapshot':
+        this.#receiver.abort()
+        break
+      case 'roleChanged':
+        this.#roleChanged(effect)
+        break
+      case 'dropPeer':
+        this.#sender.end(effect.peer)
+        this.#peers.drop(effect.peer, effect.reason)
+        break
+      case 'confirmed':
+        this.#leadership?.confirmed(effect.id, effect.zxid)
+        break
+      case 'resigned':
+        this.#resigned()
+        break
+      case 'diverged':
+        this.logger.error(
+          { zxid: formatZxid(effect.zxid) },
+          'this state is not that of the ensemble, a snapshot replaces it',
+        )
+        this.#stateIsWrong = true
+        log.markDiverged().catch((error: unknown) => this.#guard(() => this.#diskFailed(error)))
+        break
+      case 'votingChanged':
+        this.#votersCame ||= effect.committed
+        this.logger.info(
+          {
+            zxid: formatZxid(effect.zxid),
+            ...effect.voting,
+            committed: effect.committed,
+            settled: effect.settled,
+          },
+          'who votes has changed',
+        )
+        break
+      case 'settle':
+        this.#leadership?.proposeVoting(effect.voting)
+        break
+      case 'blankVoters':
+        this.logger.warn(
+          effect,
+          `server ${effect.candidate} can not be elected: the voters ${effect.blanks.join(', ')} have lost their data, and could hide that others are ahead`,
+        )
+        break
+      default:
+        assertNever(effect)
+    }
+  }
+
+  /** The leader's own entries are timed up to their commit; a learner counts what its leader proposes. */
+  #countAppended({ first, last }: Entry): void {
+    if (this.#role instanceof FollowingRole) this.stats.learnerProposals += last - first + 1
+    else if (this.#writable) this.#proposals.push({ last, at: this.#clock.now() })
+  }
+
+  #recordCommit(zxid: number): void {
+    const now = this.#clock.now()
+    for (let head = this.#proposals[0]; head !== undefined && head.last <= zxid; head = this.#proposals[0]) {
+      this.stats.quorumAckLatency.record(now - head.at)
+      this.#proposals.shift()
+    }
+  }
+
+  #saveEpochs(epochs: Epochs): void {
+    const core = this.#core
+    this.#parts.storage.log.saveEpochs(epochs).then(
+      () =>
+        this.#guard(() => {
+          if (core === this.#core) this.#settle(() => this.#handle({ type: 'epochsSaved', epochs }))
+        }),
+      (error: unknown) => this.#guard(() => this.#diskFailed(error)),
+    )
+  }
+
+  #readEntries({ id, to, after, maxBytes }: Extract<Effect, { type: 'readEntries' }>): void {
+    const core = this.#core
+    this.#readAfter(after, maxBytes)
+      .catch((error: unknown) => {
+        this.logger.error({ err: error }, 'the log can not be read for another server')
+        return []
+      })
+      .then((entries) =>
+        this.#guard(() => {
+          if (core === this.#core) this.#settle(() => this.#handle({ type: 'entriesRead', id, to, entries }))
+        }),
+      )
+  }
+
+  async #readAfter(after: number, maxBytes: number): Promise<Entry[]> {
+    const entries: Entry[] = []
+    let bytes = 0
+    for await (const entry of this.#parts.storage.log.read(after)) {
+      bytes += entry.bytes.length
+      if (entries.length > 0 && bytes > maxBytes) break
+      entries.push(entry)
+    }
+    return entries
+  }
+
+  #roleChanged({ role, phase, leader, epoch, reason }: Extract<Effect, { type: 'roleChanged' }>): void {
+    const now = this.#clock.now()
+    if (role === 'looking') {
+      this.#lookingSince = now
+      this.stats.lookings++
+      this.#leave(reason)
+      return
+    }
+    if (phase === 'discovery') {
+      this.#foundAt = now
+      if (!this.#observes) this.stats.electionTime.record(now - this.#lookingSince)
+    }
+    const fields = { leader, epoch, reason }
+    if (phase !== 'broadcast') {
+      this.logger.debug(fields, `${role}, ${phase}`)
+      return
+    }
+    this.#readOnly.end()
+    const core = this.#activeCore
+    const host = this.#roleHost(core)
+    if (core.role.type === 'following') {
+      const { observerSyncTime, followerSyncTime } = this.stats
+      const syncTime = this.#observes ? observerSyncTime : followerSyncTime
+      syncTime.record(now - this.#foundAt)
+      this.#role = new FollowingRole(host, core.role)
+    } else if (core.role.type === 'leading') {
+      this.#role = new LeadingRole(host, core.role)
+    }
+  }
+
+  #roleHost(core: Core): RoleHost {
+    const { config, logger, tree, stats, sessions } = this
+    return {
+      config,
+      logger,
+      clock: this.#clock,
+      tree,
+      stats,
+      core,
+      requests: this.#requests,
+      syncs: this.#syncs,
+      sessions,
+      members: this.#members,
+      peers: this.#peers,
+      randomBytes: this.#parts.randomBytes ?? randomBytes,
+      handle: (event) => this.#handle(event),
+      planTurn: () => this.#planTurn(),
+      hasRoom: () => this.#hasRoom(),
+      diverged: (reason) => this.#diverged(reason),
+    }
+  }
+
+  /** When the role's first commit point is applied this server begins to act in it, and to serve. */
+  #takeUp(role: Role): void {
+    if (this.tree.zxid < role.from || this.#stopping) return
+    if (!this.#writable) this.#act(role)
+    if (this.#serving || this.tree.settings === undefined) return
+    this.#serving = true
+    this.localSessions.resume()
+    this.#recordServing()
+    if (this.serving) this.#parts.onServing?.()
+    this.#starting?.resolve()
+    this.#starting = undefined
+  }
+
+  #recordServing(): void {
+    const { stats } = this
+    const ms = this.#clock.now() - this.#notServingSince
+    stats.unavailableTime.record(ms)
+    if (this.leads) stats.leaderUnavailableTime.record(ms)
+    if (this.#starting !== undefined)
+      stats.loadTime.record(stats.checkpointLoadTime.sum + stats.replayTime.sum)
+  }
+
+  #act(role: Role): void {
+    const { standalone, id } = this.config
+    const { current: epoch } = this.#activeCore.epochs
+    const { leader } = role
+    const fields = { role: this.state, leader, epoch, zxid: formatZxid(this.tree.zxid) }
+    if (!standalone)
+      this.logger.info(
+        fields,
+        leader === id ? `leads epoch ${epoch}` : `follows server ${leader} in epoch ${epoch}`,
+      )
+    this.#writable = true
+    if (this.#diskFailing) this.logger.info(fields, 'the log takes writes again')
+    this.#diskFailing = false
+    if (leader === id) this.stats.resetProposalSizes()
+    this.localSessions.settle((session) => this.tree.sessions.has(session))
+    role.act()
+  }
+
+  /** The role is over. Clients of an ensemble turn to another server; alone there is none, and reads go on. */
+  #leave(reason: string): void {
+    const role = this.#role
+    const waiting = new Set<Connection>()
+    this.#role = undefined
+    this.#writable = false
+    role?.end(waiting)
+    this.#proposals.length = 0
+    this.#sender.endAll()
+    this.#requests.abandon(waiting)
+    this.replica.abandon(waiting)
+    this.#syncs.abandon(waiting)
+    this.sessions.abandon(this.#clock.now())
+    this.localSessions.abandonUpgrades()
+    for (const connection of waiting) connection.destroy()
+    if (role !== undefined) {
+      this.#readOnly.end()
+      this.logger.info({ zxid: formatZxid(this.tree.zxid) }, `looks for a leader: ${reason}`)
+    }
+    if (!this.#alone && this.#serving) {
+      this.#serving = false
+      this.#notServingSince = this.#clock.now()
+      this.localSessions.pause()
+      this.sessions.disconnectAll()
+    }
+    this.#resumeStalled()
+  }
+
+  #durable(zxid: number, ms: number, transactions: number): void {
+    this.stats.fsync.record(ms)
+    this.stats.batchSize.record(transactions)
+    if (ms > this.config.fsyncWarningMs)
+      this.logger.warn({ ms: Math.round(ms) }, 'a sync of the log took long; it holds up every write')
+    this.#settle(() => this.#handle({ type: 'durable', zxid }))
+  }
+
+  #snapshotInstalled(tree: Tree, voting: VotingAt | undefined): void {
+    this.tree.adopt(tree)
+    this.#stateIsWrong = false
+    this.replica.reset()
+    const { zxid } = this.tree
+    this.#members.refresh()
+    this.#settle(() =>
+      this.#handle(
+        voting === undefined
+          ? { type: 'snapshotInstalled', zxid }
+          : { type: 'snapshotInstalled', zxid, voting },
+      ),
+    )
+  }
+
+  // ---------------------------------------------------------------- applied transactions
+
+  #specialApplied(kind: number, session: number, origin: Connection | undefined): void {
+    switch (kind) {
+      case Op.createSession:
+        this.localSessions.becameGlobal(session)
+        this.sessions.opened(session, this.#clock.now())
+        break
+      case Op.closeSession:
+        this.sessions.closed(session, origin)
+        break
+      case Op.reconfig:
+        this.#configurationApplied()
+    }
+  }
+
+  #onApplied(transactions: number, bytes: number, time: number): void {
+    if (this.#writable) this.#countApplied(transactions, time)
+    this.checkpointer.applied(transactions, bytes)
+    if (this.tree.notices.length > 0)
+      for (const notice of this.tree.notices.splice(0)) this.logger.warn(notice)
+  }
+
+  /** What was applied in this role; what a server reads from its log before it takes it up is not counted. */
+  #countApplied(transactions: number, time: number): void {
+    const { stats } = this
+    if (this.leads) stats.commits += transactions
+    else stats.learnerCommits += transactions
+    if (time > 0) stats.propagationLatency.record(this.#clock.wall() - time)
+  }
+
+  #diverged(reason: string): void {
+    this.stats.digestMismatches++
+    this.logger.error({ zxid: formatZxid(this.tree.zxid) }, `this server's state is wrong: ${reason}`)
+    this.#handle({ type: 'diverged', reason })
+  }
+
+  #configurationApplied(): void {
+    if (!this.#members.refresh()) return
+    this.#peers.setMembers(this.#members.list)
+    this.#parts.onConfig?.(this.#members.current)
+  }
+
+  // ---------------------------------------------------------------- read-only mode
+
+  /** Nobody leads, the disk is in order, and what is known to be committed is applied. */
+  get #mayServeReadOnly(): boolean {
+    const core = this.#core
+    if (core?.role.type !== 'looking' || core.needsSnapshot || this.#serving || this.#stopping) return false
+    return this.tree.settings !== undefined && !this.replica.behind
+  }
+
+  #readOnlyBegins(ms: number): void {
+    const fields = { ms: Math.round(ms), zxid: formatZxid(this.tree.zxid) }
+    this.logger.warn(
+      fields,
+      'no leader for too long: serves reads to clients that ask for it (read-only mode)',
+    )
+    this.sessions.follow(this.#clock.wall())
+    this.#firstReadOnlySession = this.sessions.next
+    this.localSessions.resume()
+  }
+
+  /** The clients turn to a server that takes writes, which may be this one. */
+  #readOnlyEnds(): void {
+    this.logger.info('read-only mode ends')
+    this.localSessions.pause()
+    if (!this.config.localSessionsEnabled) this.localSessions.clear()
+    this.sessions.disconnectAll()
+  }
+
+  // ---------------------------------------------------------------- output and back-pressure
+
+  flushLater(connection: Connection): void {
+    this.#flushes.push(connection)
+    if (this.#flushes.length === 1) this.#planTurn()
+  }
+
+  #flushConnections(): void {
+    const flushes = this.#flushes
+    if (flushes.length === 0) return
+    this.#flushes = []
+    for (const connection of flushes) connection.flush()
+  }
+
+  stalled(connection: Connection): void {
+    if (this.#stalledConnections.has(connection)) return
+    this.stats.throttleWaits++
+    this.#stalledConnections.add(connection)
+  }
+
+  #resumeStalled(): void {
+    if (this.#stalledConnections.size === 0 || this.overloaded) return
+    const stalled = this.#stalledConnections
+    this.#stalledConnections = new Set()
+    for (const connection of stalled) connection.resume()
+  }
+
+  // ---------------------------------------------------------------- when something fails
+
+  #guard(action: () => void): void {
+    if (this.#fatal) return
+    try {
+      action()
+    } catch (error) {
+      if (error instanceof PeerFault) throw error
+      this.#fail(error)
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#fatal) return
+    this.#fatal = true
+    this.#writable = false
+    this.#serving = false
+    const reason = error instanceof Error ? error : new Error(String(error))
+    this.#starting?.reject(reason)
+    this.#resigned()
+    this.#parts.onFatal(reason)
+  }
+
+  /**
+   * A write to the log failed: whether it is there is unknown, so this server takes no part any more until its log works
+   * again, and begins anew with what that holds. Clients of an ensemble turn to other servers; those of a standalone
+   * server keep their reads.
+   */
+  #diskFailed(error: unknown): void {
+    if (!(error instanceof StorageError)) {
+      this.#fail(error)
+      return
+    }
+    if (this.#recovering !== undefined) return
+    if (!this.#diskFailing)
+      this.logger.error(
+        { err: error, path: error.path },
+        `the log can not be written, writes stop: ${error.remedy}`,
+      )
+    this.#diskFailing = true
+    this.#readOnly.end()
+    this.replica.finishEntry()
+    this.#leave('the log can not be written')
+    this.#core = undefined
+    this.#peers.suspend('the log can not be written')
+    if (this.#starting !== undefined) this.#starting.reject(error)
+    else
+      this.#recovering = this.#recover().finally(() => {
+        this.#recovering = undefined
+      })
+  }
+
+  /** Opens the log again and again until it works, then begins anew on what it holds. */
+  async #recover(): Promise<void> {
+    for (;;) {
+      const now = this.#clock.now()
+      const wait = this.#lastReopen + reopenMs - now
+      if (wait > 0)
+        await new Promise<void>((resolve) => {
+          this.#retryNow = resolve
+          this.#retry = this.#clock.after(wait, resolve)
+        })
+      if (this.#stopping || this.#fatal) return
+      this.#lastReopen = this.#clock.now()
+      try {
+        await this.#reopen()
+        return
+      } catch (error) {
+        if (!(error instanceof StorageError) || error.kind === 'corrupt') {
+          this.#fail(error)
+          return
+        }
+        this.logger.warn(`the log still can not be written: ${error.message}`)
+      }
+    }
+  }
+
+  async #reopen(): Promise<void> {
+    const { storage, clock } = this.#parts
+    await this.#journal.settled()
+    if (this.#receiver.reset()) this.#stateInDoubt = true
+    await storage.log.reopen()
+    this.#journal.clear()
+    if (this.#stateInDoubt) {
+      // It failed in the middle of installing a snapshot. Zxids do not tell whose state the disk holds by now.
+      const tree = new Tree()
+      await loadTree(tree, storage.checkpoint, this.config.dataDir, this.logger, clock)
+      this.tree.adopt(tree)
+      this.checkpointer.replaced()
+      this.#members.refresh()
+      this.#stateInDoubt = false
+      if (!storage.log.diverged) this.#stateIsWrong = false
+    }
+    if (this.#stateIsWrong && !storage.log.diverged) await storage.log.markDiverged()
+    this.replica.reset()
+    await this.#startCore()
+  }
+
+  /** The core has an eye on the clock: signs of life, and time that is up. */
+  #planCoreTick(): void {
+    this.#coreTick = this.#clock.after(this.config.tickTime / coreTicks, () => {
+      this.#guard(() => {
+        this.#settle(() => this.#handle({ type: 'tick', now: this.#clock.now() }))
+        this.#readOnly.consider()
+      })
+      this.#planCoreTick()
+    })
+  }
+}
+
+/** BatchOption bits: what this server, as leader, lets apply know of its settings. */
+function batchOptions({ enforceQuota, skipAcl, ttlEnabled }: Config): number {
+  let options = 0
+  if (enforceQuota) options |= BatchOption.enforceQuota
+  if (skipAcl) options |= BatchOption.skipAcl
+  if (!ttlEnabled) options |= BatchOption.ttlDisabled
+  return options
+}
+
+/** A standalone server has nobody to talk to. */
+const noPeers: Peers = {
+  send: () => undefined,
+  flush: () => undefined,
+  drained: async () => undefined,
+  drop: () => undefined,
+  setMembers: () => undefined,
+  suspend: () => undefined,
+  resume: () => undefined,
+  close: async () => undefined,
+}
