@@ -2,7 +2,7 @@
 // same conformance tests can be proven against Apache ZooKeeper. It never reuses data and leaves no process behind.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
@@ -99,7 +99,10 @@ async function untilServing(port: number, child: ChildProcess, log: () => string
   throw new Error(`the server does not serve within ${startBoundMs} ms:\n${log()}`)
 }
 
-/** Starts a server on a free loopback port with an empty data directory and waits until it serves. */
+/**
+ * Starts a server on a free loopback port with an empty data directory and waits until it serves. One with a line
+ * `server.1` is that server.
+ */
 export async function startServer(config: ServerConfig = {}): Promise<TestServer> {
   const home = await mkdtemp(path.join(os.tmpdir(), 'zabd-test-'))
   const configFile = path.join(home, 'zoo.cfg')
@@ -123,6 +126,10 @@ export async function startServer(config: ServerConfig = {}): Promise<TestServer
     }
     const lines = Object.entries(all).map(([key, value]) => `${key}=${value}\n`)
     await writeFile(configFile, lines.join(''))
+    if ('server.1' in all) {
+      await mkdir(dataDir, { recursive: true })
+      await writeFile(path.join(dataDir, 'myid'), '1\n')
+    }
     const started = launch(configFile, all)
     child = started
     started.stdout?.on('data', (chunk: Buffer) => {
