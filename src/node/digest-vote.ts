@@ -9,8 +9,15 @@ const kept = 64
 
 type Round = { own: string | undefined; readonly reports: Map<number, string> }
 
-/** Who is wrong: servers to be told, or this server itself. */
-export type Verdict = { readonly zxid: number; readonly diverged: readonly number[]; readonly self: boolean }
+/** Who is wrong: other servers, or this server itself. */
+export type Verdict = {
+  readonly zxid: number
+  /** To be told to throw their state away. */
+  readonly diverged: readonly number[]
+  /** Not to be told now: without them there is no quorum, and so no leader who could give them another state. Named once. */
+  readonly needed: readonly number[]
+  readonly self: boolean
+}
 
 /** See file header. One per leadership. */
 export class DigestVote {
@@ -18,7 +25,9 @@ export class DigestVote {
   readonly #quorum: () => Quorum
   readonly #follows: (id: number) => boolean
   readonly #rounds = new Map<number, Round>()
+  /** Told, and not back with another state. */
   readonly #judged = new Set<number>()
+  readonly #needed = new Set<number>()
 
   /** `follows`: whether a report can be expected of a server. */
   constructor(id: number, quorum: () => Quorum, follows: (id: number) => boolean) {
@@ -44,6 +53,7 @@ export class DigestVote {
   /** The server has a new state, or none. */
   forget(server: number): void {
     this.#judged.delete(server)
+    this.#needed.delete(server)
     for (const round of this.#rounds.values()) round.reports.delete(server)
   }
 
@@ -68,12 +78,28 @@ export class DigestVote {
     const textOfServer = (id: number) => (id === this.#id ? own : reports.get(id))
     const wins = (text: string) => quorum.contains((id) => textOfServer(id) === text)
     const other = differing.find(([, text]) => wins(text))
-    if (other !== undefined) return { zxid, diverged: [], self: true }
+    if (other !== undefined) return { zxid, diverged: [], needed: [], self: true }
     const missing = quorum.voters.some((id) => textOfServer(id) === undefined && this.#follows(id))
     if (!wins(own) && missing) return undefined
-    const diverged = differing.map(([id]) => id)
-    for (const id of diverged) this.#judged.add(id)
-    return { zxid, diverged, self: false }
+    const diverged: number[] = []
+    const needed: number[] = []
+    for (const [id] of differing) {
+      if (this.#canSpare(id, quorum)) {
+        this.#judged.add(id)
+        diverged.push(id)
+      } else if (!this.#needed.has(id)) {
+        this.#needed.add(id)
+        needed.push(id)
+      }
+    }
+    return diverged.length + needed.length === 0 ? undefined : { zxid, diverged, needed, self: false }
+  }
+
+  /** Whether the rest of those that follow are a quorum. */
+  #canSpare(server: number, quorum: Quorum): boolean {
+    return quorum.contains(
+      (id) => id === this.#id || (id !== server && this.#follows(id) && !this.#judged.has(id)),
+    )
   }
 }
 

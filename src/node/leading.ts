@@ -66,7 +66,7 @@ export class LeadingRole implements Role {
   readonly #unknown: UnknownSession[] = []
   readonly #rounds = new Map<number, Round>()
   #roundId = 0
-  #verdict: Verdict | undefined
+  readonly #verdicts: Verdict[] = []
   #expiryTick: Timer | undefined
 
   constructor(host: RoleHost, leading: Leading) {
@@ -459,26 +459,33 @@ export class LeadingRole implements Role {
   /** Acted upon when what is being applied is done. */
   #judge(verdict: Verdict | undefined): void {
     if (verdict === undefined) return
-    this.#verdict = verdict
+    this.#verdicts.push(verdict)
     this.#host.planTurn()
   }
 
   applied(): void {
     if (this.#unknown.length > 0) this.#answerUnknown()
-    const verdict = this.#verdict
-    if (verdict === undefined) return
-    this.#verdict = undefined
-    const { peers, logger, stats, diverged } = this.#host
-    const zxid = formatZxid(verdict.zxid)
-    if (verdict.self) {
-      diverged(`a quorum has another state at ${zxid}`)
+    for (const verdict of this.#verdicts.splice(0)) this.#actOn(verdict)
+  }
+
+  #actOn({ zxid: at, diverged, needed, self }: Verdict): void {
+    if (this.#over) return
+    const { peers, logger, stats } = this.#host
+    const zxid = formatZxid(at)
+    if (self) {
+      this.#host.diverged(`a quorum has another state at ${zxid}`)
       return
     }
-    for (const server of verdict.diverged) {
+    for (const server of diverged) {
       stats.digestMismatches++
       logger.error({ server, zxid }, `the state of server ${server} is not that of the ensemble`)
       const session = this.learnerSession(server)
-      if (session !== undefined) peers.send(server, { type: 'divergence', session, zxid: verdict.zxid })
+      if (session !== undefined) peers.send(server, { type: 'divergence', session, zxid: at })
+    }
+    for (const server of needed) {
+      stats.digestMismatches++
+      const line = `the state of server ${server} is not that of the ensemble; it gets another one as soon as there is a quorum without it`
+      logger.error({ server, zxid }, line)
     }
   }
 }

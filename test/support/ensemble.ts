@@ -13,19 +13,14 @@ import type { Node } from '../../src/node/node.ts'
 import { type RunningServer, startServer } from '../../src/node/server.ts'
 import { openStorage } from '../../src/storage/open.ts'
 import type { Storage } from '../../src/storage/types.ts'
+import { Applier } from '../../src/tree/apply.ts'
 import { endOf } from '../../src/zab/history.ts'
+import { type DiskFaults, faultyLog } from './disk.ts'
 import { type LogLine, memoryLogger, type Settings } from './in-process.ts'
 import { atEnd, type ServerProcess, spawnConfigured, testDir } from './load-process.ts'
-import {
-  ClosedError,
-  type ConnectOptions,
-  connect,
-  defaultBoundMs,
-  exchange,
-  type RawClient,
-  within,
-} from './raw-client.ts'
+import { ClosedError, type ConnectOptions, connect, exchange, type RawClient, within } from './raw-client.ts'
 import { assertSameState, checkTree, stateOfTree } from './tree-state.ts'
+import { batchOf, setData } from './tree-transactions.ts'
 
 /** Generous: the machine may be busy, and nothing waits for it in a good run. */
 const boundMs = 45_000
@@ -412,5 +407,29 @@ export async function newMember(
   })
 }
 
-/** Reads until `read` gives what is asked for; for what becomes true on its own. */
-export const defaultWaitMs = defaultBoundMs
+/** A wrap of all logs, and the faults of a server's log in its present life. */
+export function faultyLogs(): { readonly wrap: Wrap; of(id: number): DiskFaults } {
+  const faults = new Map<number, DiskFaults>()
+  return {
+    wrap: (storage, id) => {
+      const wrapped = faultyLog(storage.log)
+      faults.set(id, wrapped.faults)
+      return { ...storage, log: wrapped.log }
+    },
+    of: (id) => {
+      const found = faults.get(id)
+      assert.ok(found !== undefined, `server ${id} was not started with a faulty log`)
+      return found
+    },
+  }
+}
+
+/** Changes a server's state behind its back, as a bug of its own would: only its digest can tell. */
+export function corrupt(member: Member, path: string): void {
+  const { tree } = member.node
+  const batch = batchOf([{ session: 0, ids: [], request: setData(path, 'corrupt') }], 1_700_000_000_000)
+  const applier = new Applier(tree)
+  tree.zxid--
+  applier.apply(batch, 0, tree.zxid + 1, false)
+  assert.equal(applier.err, 0)
+}
