@@ -47,8 +47,13 @@ import { Syncs } from './syncs.ts'
 const outstandingBytesMax = 64 << 20
 /** Between two attempts to get the disk to take writes again. */
 const reopenMs = 1000
-/** Entries on their way at a time: more of them, and smaller, cost more than they gain. */
-const inFlightMax = 4
+/**
+ * Entries on their way at a time. As a rule the next one goes when the one before is done: fewer and larger ones cost
+ * less, and what waits meanwhile would only wait for the disks. Where the way is long, more of them hide it.
+ */
+const inFlightMax = 16
+/** A way is long if an entry has not come to its end after this time, ms. */
+const longWayMs = 5
 /** How often in a tick the consensus core looks at the clock. */
 const coreTicks = 8
 
@@ -562,9 +567,13 @@ export class Node implements Backend, PeerHandler {
     for (const connection of [...this.sessions.attached.values()]) connection.close()
   }
 
-  /** Alone, the next proposal takes all that comes while the disk works; others get theirs as soon as there is room. */
+  /** Whether the next entry may be proposed, or should wait for more to come. */
   #hasRoom(): boolean {
-    return this.#alone ? this.#journal.idle : this.replica.inFlight < inFlightMax
+    if (this.#alone) return this.#journal.idle
+    const proposals = this.#proposals
+    const newest = proposals[proposals.length - 1]
+    if (newest === undefined) return true
+    return proposals.length < inFlightMax && this.#clock.now() - newest.at > longWayMs
   }
 
   // ---------------------------------------------------------------- other servers
