@@ -711,7 +711,7 @@ export class Node implements Backend, PeerHandler {
       case 'blankVoters':
         this.logger.warn(
           effect,
-          `server ${effect.candidate} can not be elected: the voters ${effect.blanks.join(', ')} have lost their data, and could hide that others are ahead`,
+          `server ${effect.candidate} can not be elected: the voters ${effect.blanks.join(', ')} have lost their data or have a wrong state, and could hide that others are ahead`,
         )
         break
       default:

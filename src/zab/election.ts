@@ -17,6 +17,9 @@ type Candidate = { readonly id: number; readonly status: Status; readonly quorum
 export function decide(core: Core, role: Looking): number | undefined {
   const running = establishedLeader(core)
   if (running !== undefined) return running
+  // It can help nobody to be established: it gets a snapshot, and counts again, only when somebody is. With its vote a
+  // leader would wait for others, who would not come because they are better.
+  if (core.needsSnapshot) return undefined
   const best = bestCandidate(core)
   const vote = best !== undefined && mayVoteFor(core, best) ? best.id : undefined
   if (vote !== role.vote) {
@@ -98,7 +101,7 @@ function everyoneAgrees(core: Core, { id: vote, status, quorum }: Candidate): bo
   )
 }
 
-/** A blank voter that does not count for this candidate. */
+/** A voter that is blank, or whose state is no good, and does not count for this candidate. */
 function isLeftOut(peer: Peer, { blanks }: Status): boolean {
   return peer.status?.blank === true && blanks === 'none'
 }

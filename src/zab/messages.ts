@@ -18,7 +18,7 @@ export type Status = {
   readonly last: number
   /** Epoch of an established leader, otherwise -1. */
   readonly epoch: number
-  /** It looks, and has no memory (see voting.ts): whom it votes for is limited. */
+  /** It looks, and has no memory (see voting.ts): whom it votes for is limited. Or its state is no good: it does not vote. */
   readonly blank: boolean
   /** Which blank voters count for this candidate: none, those of an empty history, any. */
   readonly blanks: 'none' | 'empty' | 'any'

@@ -41,7 +41,7 @@ export function statusOf(core: Core): Status {
   const { role } = core
   switch (role.type) {
     case 'looking': {
-      const blank = isBlank(core)
+      const blank = isBlank(core) || core.needsSnapshot
       const own: Status = { ...silent, leader: role.vote, blank, committedVoting: knownVoting(core) }
       return isCandidate(core) ? asCandidate(core, own, core.epochs.current, endOf(core.history)) : own
     }

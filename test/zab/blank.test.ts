@@ -167,6 +167,24 @@ describe('a state that is no good', () => {
     assert.equal(cluster.core(3).needsSnapshot, false)
   })
 
+  it('elects nobody, who could not be established with it while a better one waits', () => {
+    const cluster = new Cluster({ voters: [1, 2, 3] })
+    cluster.boot(1, 2, 3)
+    cluster.settle()
+    cluster.propose(3, 'a')
+    cluster.settle()
+    for (const id of [1, 2, 3]) cluster.kill(id)
+    cluster.member(1).disk.diverged = true
+    cluster.boot(1, 2)
+    cluster.pass(300)
+    assert.deepEqual([cluster.role(1), cluster.role(2)], ['looking', 'looking'])
+    cluster.boot(3)
+    cluster.settle()
+    assert.equal(cluster.role(3), 'leading broadcast 2')
+    assert.equal(cluster.core(1).needsSnapshot, false)
+    assert.equal(cluster.role(1), 'following broadcast')
+  })
+
   it('makes a leader step down, and follow for a snapshot', () => {
     const cluster = new Cluster({ voters: [1, 2, 3] })
     cluster.boot(1, 2, 3)
