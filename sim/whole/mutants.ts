@@ -26,7 +26,10 @@ export async function runMutations({ seeds, steps, only, print }: MutationOption
   print('| mutation | stands for | seeds | found as |')
   print('|---|---|---|---|')
   for (const mutation of chosen) {
-    const { tried, failure } = await hunt(mutation, seeds, steps)
+    const { tried, failure } = await hunt(mutation, seeds, steps).catch((error: unknown) => {
+      print(String(error))
+      return { tried: 0, failure: undefined }
+    })
     if (failure === undefined) missed++
     const found = failure === undefined ? '**not found**' : failure.slice(0, 160).replaceAll('\n', ' ')
     print(`| ${mutation.name} | ${mutation.standsFor} | ${tried} | ${found} |`)

@@ -57,7 +57,7 @@ export function drawProfile(prng: Prng): Profile {
     },
     network: { delayMs: prng.pick([0.5, 2, 5, 10]) },
     clients: prng.int(1, 6),
-    readers: prng.pick([0, 0, 1, 2]),
+    readers: prng.pick([0, 1, 2]),
     lockers: prng.pick([0, 0, 2, 3]),
     thinkMs: prng.pick([2, 10, 40]),
     pipeline: prng.pick([1, 3, 8, 40]),
