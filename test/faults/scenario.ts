@@ -76,12 +76,48 @@ export type Result = {
   readonly unknown: number
   readonly moves: number
   readonly expiries: number
+  /** How long the whole machine stood still, and every problem may come from that: nothing but bounds of time was broken. */
+  readonly excusedByMs: number
   /** Where data, logs and the history are, if they were kept. */
   readonly files?: string
 }
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
+}
+
+/** How often the test program looks at the clock, and the shortest standstill that it notes. */
+const watchIntervalMs = 50
+const standstillMs = 500
+/** Problems that a machine which stands still can cause. */
+const lateness = /not within \d+ ms|^no write for|^session \S+ expired|a request took/
+
+/**
+ * Notes when this process was not run although it had something to do. A virtual machine may stand still for seconds, with
+ * all servers in it; no bound of time means anything then.
+ */
+class Standstills {
+  readonly all: { readonly fromMs: number; readonly toMs: number }[] = []
+  readonly #timer: NodeJS.Timeout
+  #lastMs = performance.now()
+
+  constructor() {
+    this.#timer = setInterval(() => this.look(), watchIntervalMs)
+  }
+
+  look(): void {
+    const nowMs = performance.now()
+    if (nowMs - this.#lastMs > standstillMs) this.all.push({ fromMs: this.#lastMs, toMs: nowMs })
+    this.#lastMs = nowMs
+  }
+
+  get totalMs(): number {
+    return this.all.reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0)
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
 }
 
 class Run {
@@ -91,6 +127,7 @@ class Run {
   readonly load: Load
   readonly problems: string[] = []
   readonly notes: string[] = []
+  readonly standstills = new Standstills()
   readonly #options: Options
   readonly #registers: Registers
   readonly #appends: Appends
@@ -224,6 +261,7 @@ class Run {
 
   /** Stops what still runs after a failure. */
   async abandon(): Promise<void> {
+    this.standstills.stop()
     this.load.stop()
     await Promise.all(this.load.sessions.map((session) => session.abandon()))
   }
@@ -233,6 +271,7 @@ class Run {
     const lines = [
       ...this.problems.map((problem) => ({ problem })),
       ...this.notes.map((note) => ({ note })),
+      ...this.standstills.all.map((standstill) => ({ standstill })),
       ...this.#registers.ops,
       ...this.#appends.requests.map((append) => ({ append })),
       ...this.#locks.proofs.map((proof) => ({ proof })),
@@ -247,6 +286,7 @@ class Run {
 
   result(elapsedMs: number): Omit<Result, 'files'> {
     const { acknowledgedMs, counts, sessions, expiries } = this.load
+    const isExcused = this.problems.length > 0 && this.problems.every((problem) => lateness.test(problem))
     return {
       name: this.scenario.name,
       problems: this.problems,
@@ -257,6 +297,7 @@ class Run {
       unknown: counts.unknown,
       moves: sessions.reduce((sum, { moves }) => sum + moves, 0),
       expiries: expiries.length,
+      excusedByMs: isExcused ? this.standstills.totalMs : 0,
     }
   }
 }
@@ -286,7 +327,7 @@ export async function runScenario(
   try {
     cluster = await startCluster(options, scenario.shape, dir)
   } catch (error) {
-    const counts = { outageMs: 0, writes: 0, requests: 0, unknown: 0, moves: 0, expiries: 0 }
+    const counts = { outageMs: 0, writes: 0, requests: 0, unknown: 0, moves: 0, expiries: 0, excusedByMs: 0 }
     const problems = [`the ensemble does not start: ${messageOf(error)}`]
     return { name: scenario.name, problems, elapsedMs: performance.now() - startedMs, ...counts, files: dir }
   }
