@@ -32,6 +32,7 @@ import { Journal } from './journal.ts'
 import { LeadingRole } from './leading.ts'
 import { loadTree } from './load.ts'
 import { LocalSessions } from './local-sessions.ts'
+import { Lookout } from './lookout.ts'
 import { Members, wasAlone } from './members.ts'
 import type { Membership } from './membership.ts'
 import { ReadOnlyMode } from './read-only.ts'
@@ -104,6 +105,7 @@ export class Node implements Backend, PeerHandler {
   readonly #sender: SnapshotSender
   readonly #receiver: SnapshotReceiver
   readonly #members: Members
+  readonly #lookout: Lookout
   readonly #readOnly: ReadOnlyMode
   /** The first id of a session that began in read-only mode this time. */
   #firstReadOnlySession = 0
@@ -180,6 +182,7 @@ export class Node implements Backend, PeerHandler {
     })
     this.#requests = new Requests(batchOptions(config))
     this.#members = new Members(config, tree)
+    this.#lookout = new Lookout({ logger, tickMs: config.tickTime })
     this.#journal = new Journal({
       log: storage.log,
       clock,
@@ -695,15 +698,7 @@ export class Node implements Backend, PeerHandler {
         break
       case 'votingChanged':
         this.#votersCame ||= effect.committed
-        this.logger.info(
-          {
-            zxid: formatZxid(effect.zxid),
-            ...effect.voting,
-            committed: effect.committed,
-            settled: effect.settled,
-          },
-          'who votes has changed',
-        )
+        this.#tellOfVoting(effect)
         break
       case 'settle':
         this.#leadership?.proposeVoting(effect.voting)
@@ -731,6 +726,15 @@ export class Node implements Backend, PeerHandler {
       this.stats.quorumAckLatency.record(now - head.at)
       this.#proposals.shift()
     }
+  }
+
+  /** A reconfiguration has several steps, of which operators need the last. */
+  #tellOfVoting({ zxid, voting, committed, settled }: Extract<Effect, { type: 'votingChanged' }>): void {
+    const fields = { zxid: formatZxid(zxid), ...voting, committed, settled }
+    const text = `the voters are ${voting.voters.join(', ')}`
+    if (settled) this.logger.info(fields, `${text}; a server that is not among them any more may be stopped`)
+    else
+      this.logger.debug(fields, committed ? text : `${text}, beside the ones before until this is committed`)
   }
 
   #saveEpochs(epochs: Epochs): void {
@@ -847,11 +851,13 @@ export class Node implements Backend, PeerHandler {
     const { standalone, id } = this.config
     const { current: epoch } = this.#activeCore.epochs
     const { leader } = role
-    const fields = { role: this.state, leader, epoch, zxid: formatZxid(this.tree.zxid) }
+    const ms = Math.round(this.#clock.now() - this.#lookingSince)
+    const fields = { role: this.state, leader, epoch, zxid: formatZxid(this.tree.zxid), ms }
+    const doing = this.#observes ? 'observes' : 'follows'
     if (!standalone)
       this.logger.info(
         fields,
-        leader === id ? `leads epoch ${epoch}` : `follows server ${leader} in epoch ${epoch}`,
+        leader === id ? `leads epoch ${epoch}` : `${doing} server ${leader} in epoch ${epoch}`,
       )
     this.#writable = true
     if (this.#diskFailing) this.logger.info(fields, 'the log takes writes again')
@@ -878,7 +884,7 @@ export class Node implements Backend, PeerHandler {
     for (const connection of waiting) connection.destroy()
     if (role !== undefined) {
       this.#readOnly.end()
-      this.logger.info({ zxid: formatZxid(this.tree.zxid) }, `looks for a leader: ${reason}`)
+      this.#tellOfEnd(role, reason)
     }
     if (!this.#alone && this.#serving) {
       this.#serving = false
@@ -887,6 +893,14 @@ export class Node implements Backend, PeerHandler {
       this.sessions.disconnectAll()
     }
     this.#resumeStalled()
+  }
+
+  #tellOfEnd({ leader }: Role, reason: string): void {
+    const { standalone, id } = this.config
+    if (standalone) return
+    const done = leader === id ? 'no longer leads' : `no longer follows server ${leader}`
+    const next = this.#stopping ? '' : ', looks for a leader'
+    this.logger.info({ zxid: formatZxid(this.tree.zxid), reason }, `${done}${next}: ${reason}`)
   }
 
   #durable(zxid: number, ms: number, transactions: number): void {
@@ -1112,7 +1126,9 @@ export class Node implements Backend, PeerHandler {
   #planCoreTick(): void {
     this.#coreTick = this.#clock.after(this.config.tickTime / coreTicks, () => {
       this.#guard(() => {
-        this.#settle(() => this.#handle({ type: 'tick', now: this.#clock.now() }))
+        const now = this.#clock.now()
+        this.#lookout.look(now, this.#core)
+        this.#settle(() => this.#handle({ type: 'tick', now }))
         this.#readOnly.consider()
       })
       this.#planCoreTick()

@@ -115,10 +115,10 @@ export async function startServer(
       await serving
     } else {
       serving.catch((error: unknown) => end.settle(error as Error))
-      logger.info(
-        { id: config.id, peer: await created.listen(), client: bound.map(describeAddress) },
-        'listening to the other servers',
-      )
+      const { address, port } = await created.listen()
+      const peer = describeAddress({ address, port, secure: config.quorumTls !== undefined })
+      logger.info({ id: config.id, peer }, `server ${config.id} waits for the other servers on ${peer}`)
+      warnOfOpenPeerPort(config, address, logger)
     }
     const running = { node, listener }
     return {
@@ -195,6 +195,20 @@ async function loadQuorumTls(config: NonNullable<Config['quorumTls']>, logger: L
   return tls
 }
 
+/** Whoever reaches that port can be a server of the ensemble. */
+function warnOfOpenPeerPort(config: Config, address: string, logger: Logger): void {
+  if (config.peerSecret !== undefined || config.quorumTls !== undefined) return
+  const text =
+    'the port for servers asks for neither a secret nor a certificate: whoever reaches it can read and change everything'
+  const remedy = 'set peerSecretFile or sslQuorum, or keep the port to a network of the servers'
+  if (isLoopback(address)) logger.info(text)
+  else logger.warn(`${text}; ${remedy}`)
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.')
+}
+
 async function warnOfForeignData(config: Config, logger: Logger): Promise<void> {
   const found = await findApacheData(config.dataDir, config.dataLogDir)
   if (found.length > 0)
@@ -241,7 +255,12 @@ async function saveMembership(config: Config, membership: Membership, logger: Lo
       version: membership.version,
       hasClientPort: own?.clientPort !== undefined,
     })
-    logger.info({ path, version: membership.version.toString(16) }, 'the members have changed')
+    const version = membership.version.toString(16)
+    const ids = membership.servers.map(({ id }) => id)
+    logger.info(
+      { path, version },
+      `the members are ${ids.join(', ')}; the configuration files say so now, too`,
+    )
   } catch (error) {
     logger.error({ err: error }, 'the members have changed, but the configuration files could not be written')
   }

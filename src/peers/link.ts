@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { encodeFrames, FrameReader, keepalive } from './codec.ts'
 import type { Remote } from './handshake.ts'
 import type { PeerMessage } from './messages.ts'
+import { lossReason } from './trouble.ts'
 import { PeerFault } from './types.ts'
 
 /** With no more than this unwritten a long transfer may go on: enough to keep the system's buffers full. */
@@ -87,7 +88,7 @@ export class Link {
     socket.on('data', (chunk: Buffer) => this.feed(chunk))
     socket.on('drain', () => this.#release())
     socket.on('end', () => this.#down('the other side closed the connection'))
-    socket.on('error', (error) => this.#down(error.message))
+    socket.on('error', (error) => this.#down(lossReason(error)))
     socket.on('close', () => this.#down('the connection was closed'))
   }
 

@@ -31,6 +31,15 @@ const tls = new Map([
   ['CERT_NOT_YET_VALID', "its certificate is not valid yet; check both machines' clocks"],
 ])
 
+/** What happened to a connection in use, in words where the system has only a code. */
+export function lossReason(error: Error): string {
+  const code = codeOf(error)
+  if (code === 'EPIPE') return 'it was closed while this server wrote (EPIPE)'
+  if (code === 'ECONNRESET') return 'it was reset (ECONNRESET)'
+  if (code === 'ETIMEDOUT') return 'what was sent did not arrive (ETIMEDOUT)'
+  return error.message
+}
+
 /** What to say of a dialing that came to nothing. `secure`: it was by TLS. */
 export function dialTrouble(
   outcome: Exclude<Outcome, { type: 'open' | 'refused' }>,
@@ -43,7 +52,8 @@ export function dialTrouble(
     }
     case 'timeout': {
       if (!outcome.connected) return { text: 'the host does not answer', code: 'ETIMEDOUT', warn: false }
-      const text = "it accepts connections but says nothing; is it a zabd server's port for servers?"
+      const text =
+        "it accepts connections but says nothing: it stands still, or is not a zabd server's port for servers"
       return { text, code: 'silent', warn: true }
     }
     case 'broken': {

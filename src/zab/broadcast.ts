@@ -152,6 +152,6 @@ export function abdicate(core: Core, role: Leading): void {
 
 function abstain(core: Core): void {
   core.abstaining = true
-  if (core.role.type === 'leading') leave(core, 'resigned')
+  if (core.role.type === 'leading') leave(core, 'it hands over')
   emit(core, { type: 'resigned' })
 }

@@ -1,0 +1,75 @@
+// Tells operators what no other line of the log would: that nobody leads and who is missing for a quorum, and that this
+// process stood still. Looks at the consensus core from time to time and decides nothing.
+import type { Logger } from '../base/log.ts'
+import type { Core } from '../zab/core.ts'
+
+/** Elections take a fraction of a second; after this time something is wrong, or somebody still starts the others. */
+const patienceMs = 5000
+/** Said again after this time. */
+const repeatMs = 60_000
+
+/** What it looks at. */
+export type Seen = Pick<Core, 'id' | 'quorum'> & {
+  readonly role: { readonly type: Core['role']['type']; readonly phase?: string }
+  readonly peers: readonly { readonly id: number }[]
+}
+
+export type LookoutOptions = {
+  readonly logger: Logger
+  /** How long the process may stand still without a word, ms. */
+  readonly tickMs: number
+}
+
+/** See file header. */
+export class Lookout {
+  readonly #options: LookoutOptions
+  #lookedAt: number | undefined
+  #leaderlessSince: number | undefined
+  #sayAt = 0
+
+  constructor(options: LookoutOptions) {
+    this.#options = options
+  }
+
+  /**
+   * To be called several times a tick. `now`: monotonic ms; `core`: undefined while the disk is out of order, which has
+   * lines of its own.
+   */
+  look(now: number, core: Seen | undefined): void {
+    const before = this.#lookedAt ?? now
+    this.#lookedAt = now
+    if (now - before > this.#options.tickMs) this.#stoodStill(now - before)
+    const led = core === undefined || core.role.phase === 'broadcast'
+    if (led) {
+      this.#leaderlessSince = undefined
+      return
+    }
+    if (this.#leaderlessSince === undefined) {
+      this.#leaderlessSince = now
+      this.#sayAt = now + Math.max(patienceMs, 2 * this.#options.tickMs)
+    }
+    if (now < this.#sayAt) return
+    this.#sayAt = now + repeatMs
+    this.#leaderless(now - this.#leaderlessSince, core)
+  }
+
+  #stoodStill(ms: number): void {
+    const text = `this process stood still for ${seconds(ms)}: it was suspended, or its machine is overloaded`
+    this.#options.logger.warn({ ms: Math.round(ms) }, text)
+  }
+
+  #leaderless(ms: number, { id, quorum, peers, role }: Seen): void {
+    const connected = (voter: number) => voter === id || peers.some((peer) => peer.id === voter)
+    const missing = quorum.voters.filter((voter) => !connected(voter))
+    const fields = { ms: Math.round(ms), voters: quorum.voters, missing }
+    const who = missing.length === 0 ? 'all voters are' : `all voters but ${missing.join(', ')} are`
+    const text = quorum.contains(connected)
+      ? `${who} connected, which would be enough; this server is ${role.type}`
+      : `no quorum of the voters ${quorum.voters.join(', ')} is connected: ${missing.join(', ')} can not be reached`
+    this.#options.logger.warn(fields, `no leader for ${seconds(ms)}: ${text}`)
+  }
+}
+
+function seconds(ms: number): string {
+  return `${Math.round(ms / 1000)} s`
+}
