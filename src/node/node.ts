@@ -916,7 +916,7 @@ export class Node implements Backend, PeerHandler {
     this.#stateIsWrong = false
     this.replica.reset()
     const { zxid } = this.tree
-    this.#members.refresh()
+    this.#configurationApplied()
     this.#settle(() =>
       this.#handle(
         voting === undefined
@@ -1113,7 +1113,7 @@ export class Node implements Backend, PeerHandler {
       await loadTree(tree, storage.checkpoint, this.config.dataDir, this.logger, clock)
       this.tree.adopt(tree)
       this.checkpointer.replaced()
-      this.#members.refresh()
+      this.#configurationApplied()
       this.#stateInDoubt = false
       if (!storage.log.diverged) this.#stateIsWrong = false
     }
