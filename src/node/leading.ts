@@ -59,6 +59,8 @@ export class LeadingRole implements Role {
   readonly #digestVote: DigestVote
   readonly #reaper: Reaper
   #acting = false
+  /** What the core has asked to settle before this leader acted. */
+  #unsettled: Voting | undefined
   #over = false
   /** What learners asked for before this leader acts. None of it may be left out. */
   #deferred: [from: number, message: FromLearner][] = []
@@ -94,6 +96,7 @@ export class LeadingRole implements Role {
     else this.#proposeConfiguration()
     this.#planExpiry()
     this.#reaper.start()
+    if (this.#unsettled !== undefined) this.proposeVoting(this.#unsettled)
     for (const [from, message] of this.#deferred.splice(0))
       if (!this.#over) this.#receivedFromLearner(from, message)
   }
@@ -401,7 +404,12 @@ export class LeadingRole implements Role {
   /** A voting that the core asks for, with a transaction that changes nothing. */
   proposeVoting(voting: Voting): void {
     const { core, requests } = this.#host
-    if (!this.#acting || !mayPropose(core)) return
+    if (!this.#acting) {
+      // The core asks once. If that is before this leader acts, it is done then.
+      this.#unsettled = voting
+      return
+    }
+    if (!mayPropose(core)) return
     if (requests.count > 0) this.#proposeRequests(undefined)
     if (this.#over) return
     requests.add(Op.error, 0, 0, noIds, nothingBody, 0, 4, undefined, 0)

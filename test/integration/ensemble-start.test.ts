@@ -1,10 +1,12 @@
-// Servers that start slowly, while the others are there and waiting for them.
+// Servers that start or take up a role: slowly while the others wait, alone, and what they say of it.
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { startEnsemble } from '../support/ensemble.ts'
 import { testDir } from '../support/load-process.ts'
+import { ok } from '../support/raw-client.ts'
 
 test('a server that the others reach before it has read its log takes part all the same', async (t) => {
   let begun = () => {}
@@ -86,4 +88,24 @@ test('a server says in a line what it becomes, and what it no longer is and why'
     const why = `(server ${id} does not lead|the connection to leader ${id} was lost)`
     assert.match(msg, new RegExp(`^no longer follows server ${id}, looks for a leader: ${why}$`))
   }
+})
+
+test('who leads after a leader that was removed settles who votes, so that the removed one may be stopped for good', async (t) => {
+  const superDigest = createHash('sha1').update('super:secret').digest('base64')
+  const settings = {
+    reconfigEnabled: true,
+    'DigestAuthenticationProvider.superDigest': `super:${superDigest}`,
+  }
+  const ensemble = await startEnsemble(t, { settings })
+  const removed = await ensemble.leader()
+  const client = await removed.connect()
+  await ok(client.auth('digest', 'super:secret'))
+  // The answer may be lost with the connection.
+  await client.reconfig(null, `${removed.id}`, null).catch(() => undefined)
+  const rest = ensemble.members.filter((member) => member !== removed)
+  const voters = rest.map(({ id }) => id).join(', ')
+  const settled = new RegExp(
+    `^the voters are ${voters}; a server that is not among them any more may be stopped$`,
+  )
+  for (const member of rest) await member.logged(settled)
 })
