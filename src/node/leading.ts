@@ -64,6 +64,8 @@ export class LeadingRole implements Role {
   #over = false
   /** What learners asked for before this leader acts. None of it may be left out. */
   #deferred: [from: number, message: FromLearner][] = []
+  /** Of learners that sent a reconfig: it, and what came behind it, wait until everything proposed before is applied here. */
+  readonly #held = new Map<number, { readonly until: number; readonly messages: FromLearner[] }>()
   #remoteSyncs: RemoteSync[] = []
   readonly #unknown: UnknownSession[] = []
   readonly #rounds = new Map<number, Round>()
@@ -114,6 +116,7 @@ export class LeadingRole implements Role {
       if (connection !== undefined) waiting.add(connection)
     this.#over = true
     this.#deferred = []
+    this.#held.clear()
     this.#rounds.clear()
   }
 
@@ -261,11 +264,17 @@ export class LeadingRole implements Role {
       case 'followerInfo':
         // It has another state now, or comes with what its disk has made of it: nothing is known of that.
         this.#digestVote.forget(from)
+        this.#held.delete(from)
     }
   }
 
   #receivedFromLearner(from: number, message: FromLearner): void {
     const { clock, sessions } = this.#host
+    const held = this.#held.get(from)
+    if (held !== undefined) {
+      held.messages.push(message)
+      return
+    }
     switch (message.type) {
       case 'forward':
         this.#receivedRequests(from, message)
@@ -300,9 +309,15 @@ export class LeadingRole implements Role {
   }
 
   /** Requests of a learner's clients: proposed with the next ones of this server's own. */
-  #receivedRequests(from: number, { session: relation, bytes }: Forward): void {
-    const { sessions } = this.#host
+  #receivedRequests(from: number, message: Forward, mayWait = true): void {
+    const { sessions, tree } = this.#host
+    const { session: relation, bytes } = message
     const batch = decodeForwarded(bytes)
+    if (mayWait && tree.zxid < this.proposedUpTo && batch.kinds.includes(Op.reconfig)) {
+      // It is judged by the state here, and a quorum without this server may have shown its client a later one.
+      this.#held.set(from, { until: this.proposedUpTo, messages: [message] })
+      return
+    }
     const sender = { server: from, session: relation }
     for (let i = 0; i < batch.count && !this.#over; i++) {
       const kind = batch.kinds[i] as number
@@ -323,6 +338,16 @@ export class LeadingRole implements Role {
         if (kind === Op.closeSession) sessions.closeProposed(session)
         this.#add(kind, session, cxid, ids, batch.bodies, start, end, undefined, 0, sender)
       }
+    }
+  }
+
+  #releaseHeld(): void {
+    for (const [from, { until, messages }] of [...this.#held]) {
+      if (this.#host.tree.zxid < until) continue
+      this.#held.delete(from)
+      const [first, ...rest] = messages.filter(({ session }) => session === this.learnerSession(from))
+      if (first?.type === 'forward') this.#receivedRequests(from, first, false)
+      for (const message of rest) if (!this.#over) this.#receivedFromLearner(from, message)
     }
   }
 
@@ -473,6 +498,7 @@ export class LeadingRole implements Role {
 
   applied(): void {
     if (this.#unknown.length > 0) this.#answerUnknown()
+    if (this.#held.size > 0) this.#releaseHeld()
     for (const verdict of this.#verdicts.splice(0)) this.#actOn(verdict)
   }
 

@@ -251,6 +251,36 @@ test('one reconfig at a time: a second one is refused while the first waits for 
   await ensemble.converged()
 })
 
+test('a follower that is ahead of the leader, whose disk is slow, has its reconfigs judged by what its clients have seen', async (t) => {
+  const logs = faultyLogs()
+  const ensemble = await startEnsemble(t, { settings, wrap: logs.wrap })
+  const leader = await ensemble.leader()
+  const [one, two] = (await ensemble.followers()) as [Member, Member]
+  const other = await two.connect()
+  await ok(other.create('/w'))
+  const { member } = await joiner(t, ensemble, 9, true)
+  logs.of(leader.id).hold()
+  // The session, and both changes, are committed before the leader has them on its disk.
+  const client = await superClient(one)
+  const answers = client.batch(
+    () =>
+      [
+        client.reconfig(member.line, null, null),
+        client.setData('/w', 'behind it'),
+        client.sync('/w'),
+        client.getData('/w'),
+        client.reconfig(null, '9', null),
+      ] as const,
+  )
+  for (let i = 0; i < 5; i++) await ok(other.setData('/w', `${i}`))
+  assert.ok(leader.node.tree.zxid < one.node.tree.zxid)
+  await logs.of(leader.id).release()
+  const [added, set, synced, read, removed] = await Promise.all(answers)
+  assert.deepEqual([added.err, set.err, synced.err, removed.err], [0, 0, 0, 0])
+  assert.equal(read.value?.data?.toString(), 'behind it')
+  await ensemble.converged()
+})
+
 test('the whole list is replaced at once, and everybody can be reached at another port', async (t) => {
   const ensemble = await startEnsemble(t, { settings })
   const client = await superClient(await ensemble.leader())
