@@ -87,6 +87,7 @@ export async function startServer(
         `ready to serve clients on ${bound.map(describeAddress).join(' and ')}${loopbackHint(config)}`,
       )
     }
+    const memberFiles = keepMemberFiles(config, logger)
     node = new Node({
       config,
       logger,
@@ -96,7 +97,7 @@ export async function startServer(
       peers: created?.connect,
       random: parts.random ?? Math.random,
       onServing,
-      onConfig: (membership) => void saveMembership(config, membership, logger),
+      onConfig: memberFiles.save,
       onFatal: (error) => end.settle(error),
     })
     node.stats.checkpointLoadTime.record(loadMs)
@@ -128,6 +129,7 @@ export async function startServer(
       close: async () => {
         disk.stop()
         await shutDown(running.node, running.listener, storage)
+        await memberFiles.settled()
         end.settle(undefined)
       },
     }
@@ -245,6 +247,26 @@ function loopbackHint(config: Config): string {
 }
 
 /** The members as the ensemble has them now, in the files that the next start reads. */
+function keepMemberFiles(config: Config, logger: Logger) {
+  let newest: Membership | undefined
+  let saving: Promise<void> | undefined
+  const saveAll = async () => {
+    for (let next = newest; next !== undefined; next = newest) {
+      newest = undefined
+      await saveMembership(config, next, logger)
+    }
+    saving = undefined
+  }
+  return {
+    /** One after another: two at a time could leave the older one in the files. Those in between are left out. */
+    save: (membership: Membership) => {
+      newest = membership
+      saving ??= saveAll()
+    },
+    settled: () => saving,
+  }
+}
+
 async function saveMembership(config: Config, membership: Membership, logger: Logger): Promise<void> {
   if (config.file === undefined) return
   const own = membership.servers.find(({ id }) => id === config.id)
