@@ -4,7 +4,7 @@
 import type { Connection } from '../server/connection.ts'
 import { ExpiryQueue } from '../server/expiry.ts'
 import type { Tree } from '../tree/tree.ts'
-import { firstSessionId, highestOf } from './sessions.ts'
+import { firstSessionId } from './sessions.ts'
 
 /** See file header. */
 export class SessionTracker {
@@ -49,7 +49,7 @@ export class SessionTracker {
     this.closing.clear()
     this.owners.clear()
     this.#touched.clear()
-    const highest = Math.max(this.#next - 1, highestOf(this.#serverId, this.#tree.sessions.keys()))
+    const highest = Math.max(this.#next - 1, this.#tree.newestSession(this.#serverId))
     this.#next = firstSessionId(this.#serverId, wall, highest)
   }
 

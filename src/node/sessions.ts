@@ -1,26 +1,18 @@
 // Ids and passwords of sessions.
 import { createHmac } from 'node:crypto'
+import { sessionIdsPerServer } from '../base/session-ids.ts'
 
-/** Ids of one server's sessions have its id above these bits; the rest is time and a count. */
-const idShift = 2 ** 45
 /** 2020-01-01, from where the time in session ids counts. */
 const idEpoch = 1_577_836_800_000
 
 /**
  * The first session id that a server with `serverId` (1 to 255) may give out when it starts at `wall` (ms): below
  * 2^53, unique across servers and, with fewer than 16,000 sessions a second on the average, across restarts.
- * `highest` is the highest id of this server that is still known: never given out again even if the clock went back.
+ * `highest` is the highest id of this server that was ever opened: none is given out again, even if the clock went back.
  */
 export function firstSessionId(serverId: number, wall: number, highest: number): number {
-  const fromTime = (serverId % 256) * idShift + Math.max(wall - idEpoch, 1) * 16
+  const fromTime = (serverId % 256) * sessionIdsPerServer + Math.max(wall - idEpoch, 1) * 16
   return Math.max(fromTime, highest + 1)
-}
-
-/** Highest of `ids` that belong to a server; 0 if there is none. */
-export function highestOf(serverId: number, ids: Iterable<number>): number {
-  let highest = 0
-  for (const id of ids) if (Math.floor(id / idShift) === serverId % 256 && id > highest) highest = id
-  return highest
 }
 
 /** The 16 bytes that prove the ownership of a session: keyed with a secret of the ensemble, not guessable. */

@@ -30,6 +30,8 @@ export type ImageState = {
   /** Number of session records that must be there: no digest tells that one is missing. */
   readonly sessions: number
   readonly settings: { rulesVersion: number; ensembleId: Uint8Array; secret: Uint8Array } | null
+  /** Highest session id that each server ever opened; older checkpoints do not have it. */
+  readonly newestSessions?: readonly number[]
 }
 
 /** What a complete image says of itself. */
@@ -67,7 +69,8 @@ export class ImageWriter {
     this.#sink = sink
     const [digestHigh, digestLow] = tree.digest()
     this.totals = { nodes: tree.store.count, digestHigh, digestLow }
-    this.state = { sessions: tree.sessions.size, settings: tree.settings ?? null }
+    const newestSessions = [...tree.newestSessions.values()]
+    this.state = { sessions: tree.sessions.size, settings: tree.settings ?? null, newestSessions }
     const taken = tree.takeDirty((node) => this.#encode(node))
     this.#nodes = taken.nodes
     for (const path of taken.removed) sink.del(this.#nodeKey(path))
@@ -219,6 +222,7 @@ export class ImageReader {
       throw new ImageError(`${tree.sessions.size} sessions where ${state.sessions} should be`)
     for (const owner of tree.ephemeralOwners())
       if (!tree.sessions.has(owner)) throw new ImageError(`an ephemeral's session ${owner} is missing`)
+    tree.loadNewestSessions(state.newestSessions ?? [])
     tree.settings = settingsOf(state)
     tree.zxid = zxid
     tree.quotas.reload()

@@ -5,6 +5,7 @@
 import { crc32 } from 'node:zlib'
 import { assert, assertNever } from '../base/assert.ts'
 import { EventType } from '../base/opcodes.ts'
+import { serverByteOf } from '../base/session-ids.ts'
 import { Writer } from '../jute/writer.ts'
 import { type Acl, AclTable } from './acl.ts'
 import { createFlatStore } from './flat-store.ts'
@@ -91,6 +92,8 @@ export class Tree {
   readonly quotas: QuotaTable
   /** Open sessions: id to timeout in ms. */
   sessions = new Map<number, number>()
+  /** Highest session id ever opened, by the server that gave it out (base/session-ids.ts): none may come twice. */
+  newestSessions = new Map<number, number>()
   #ephemerals = new Map<number, Set<NodeRef>>()
   #ephemeralCount = 0
   /** Candidates of the reaper (semantics.md rule 18). */
@@ -279,6 +282,17 @@ export class Tree {
   openSession(id: number, timeoutMs: number): void {
     this.sessions.set(id, timeoutMs)
     this.#dirtySessions.add(id)
+    this.#noteSession(id)
+  }
+
+  #noteSession(id: number): void {
+    const server = serverByteOf(id)
+    if (id > (this.newestSessions.get(server) ?? 0)) this.newestSessions.set(server, id)
+  }
+
+  /** Highest session id that the server with this id, or the low byte of it, ever opened; 0 if there is none. */
+  newestSession(serverId: number): number {
+    return this.newestSessions.get(serverId % 256) ?? 0
   }
 
   /** Forgets a session; its ephemerals must have been removed before. */
@@ -655,6 +669,7 @@ export class Tree {
     this.quotas.paths.clear()
     for (const path of other.quotas.paths) this.quotas.paths.add(path)
     this.sessions = other.sessions
+    this.newestSessions = other.newestSessions
     this.#ephemerals = other.#ephemerals
     this.#ephemeralCount = other.#ephemeralCount
     this.containers = other.containers
@@ -676,6 +691,12 @@ export class Tree {
   /** Sessions are marked as already stored, for loading. */
   loadSession(id: number, timeoutMs: number): void {
     this.sessions.set(id, timeoutMs)
+    this.#noteSession(id)
+  }
+
+  /** Highest ids as a checkpoint has them, for loading. */
+  loadNewestSessions(ids: readonly number[]): void {
+    for (const id of ids) this.#noteSession(id)
   }
 
   /** A znode that was loaded: goes into the indexes, is known to be stored, is not dirty. */

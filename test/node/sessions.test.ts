@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { test } from 'node:test'
-import { firstSessionId, highestOf, sessionPassword } from '../../src/node/sessions.ts'
+import { firstSessionId, sessionPassword } from '../../src/node/sessions.ts'
 
 const now = Date.UTC(2026, 10, 22)
 const since2020 = now - Date.UTC(2020, 0, 1)
@@ -26,14 +26,6 @@ test('an id that is known is never given out again, even if the clock went back'
   assert.equal(firstSessionId(3, now, known), known + 1)
   assert.equal(firstSessionId(3, now - 86_400_000, known), known + 1)
   assert.equal(firstSessionId(3, now + 1000, known), firstSessionId(3, now + 1000, 0))
-})
-
-test('the highest id of a server leaves out those of others', () => {
-  const ids = [2 ** 45 + 7, 2 ** 45 + 9, 2 ** 45 + 8, 2 * 2 ** 45 + 100, 5]
-  assert.equal(highestOf(1, ids), 2 ** 45 + 9)
-  assert.equal(highestOf(2, ids), 2 * 2 ** 45 + 100)
-  assert.equal(highestOf(3, ids), 0)
-  assert.equal(highestOf(1, []), 0)
 })
 
 test('a password is 16 bytes of a keyed hash of the id: another id or another secret gives another one', () => {

@@ -388,3 +388,29 @@ test('a record that is no damage and contradicts the others is refused', () => {
     /ephemeral's session 77 is missing/,
   )
 })
+
+test('the highest session id of each server is known for good, also of sessions that are closed', () => {
+  const [first, second] = [2 ** 45, 2 * 2 ** 45]
+  const tree = new Tree()
+  tree.initialize()
+  for (const id of [first + 9, first + 7, second + 3]) tree.openSession(id, 1000)
+  for (const id of [first + 9, second + 3]) tree.endSession(id)
+  const changes = new Map<string, Buffer | undefined>()
+  const writer = new ImageWriter(tree, sinkInto(changes))
+  while (writer.advance(1));
+  const { totals, state } = writer
+  const loaded = load({ records: changed(new Map(), changes), totals, state, zxid: 3 })
+  for (const one of [tree, loaded]) {
+    assert.deepEqual(
+      [1, 2, 3, 257].map((id) => one.newestSession(id)),
+      [first + 9, second + 3, 0, first + 9],
+    )
+  }
+  const { newestSessions, ...older } = state
+  assert.equal(newestSessions?.length, 2)
+  const fromOlder = load({ records: changed(new Map(), changes), totals, state: older, zxid: 3 })
+  assert.deepEqual(
+    [1, 2].map((id) => fromOlder.newestSession(id)),
+    [first + 7, 0],
+  )
+})
