@@ -22,7 +22,11 @@ export function tickLeading(core: Core, role: Leading, late: boolean): void {
     role.pingedAt = now
     ping(core, role)
   }
-  if (late) return
+  if (late) {
+    // What they said meanwhile is still to be read, and what they were asked just now to be answered.
+    for (const learner of role.learners) learner.heardAt = now
+    return
+  }
   for (const { id, heardAt } of [...role.learners]) {
     if (now - heardAt <= syncLimit * tickMs) continue
     disconnect(core, id, `nothing heard from learner ${id} for ${now - heardAt} ms`)
@@ -62,7 +66,10 @@ function mayCome(core: Core, id: number): boolean {
 /** Learner's tick. */
 export function tickFollowing(core: Core, role: Following, late: boolean): void {
   const { tickMs, syncLimit } = core.settings
-  if (late) return
+  if (late) {
+    role.heardAt = core.now
+    return
+  }
   const silence = core.now - role.heardAt
   // A server that everybody votes for may have stopped in the middle of the election.
   const limit = role.answered ? syncLimit * tickMs : tickMs

@@ -153,6 +153,21 @@ describe('a leader', () => {
     assert.equal(cluster.role(3), 'looking')
   })
 
+  it('and whose process stood still, as all others did, gives everybody the time to answer', () => {
+    const cluster = established()
+    for (const to of [1, 2]) {
+      cluster.hold(3, to)
+      cluster.hold(to, 3)
+    }
+    // One late tick, then some on time before anything is read.
+    for (const now of [60_000, 60_250, 60_500])
+      for (const id of [1, 2, 3]) cluster.event(id, { type: 'tick', now })
+    assert.deepEqual(
+      [1, 2, 3].map((id) => cluster.role(id)),
+      ['following broadcast', 'following broadcast', 'leading broadcast 1'],
+    )
+  })
+
   it('that is cut off from a quorum in one direction only, with others still there, is replaced in the same time', () => {
     for (const deaf of [true, false]) {
       const cluster = new Cluster({ voters: [1, 2, 3, 4, 5] })
