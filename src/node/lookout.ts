@@ -65,7 +65,7 @@ export class Lookout {
     const who = missing.length === 0 ? 'all voters are' : `all voters but ${missing.join(', ')} are`
     const text = quorum.contains(connected)
       ? `${who} connected, which would be enough; this server is ${role.type}`
-      : `no quorum of the voters ${quorum.voters.join(', ')} is connected: ${missing.join(', ')} can not be reached`
+      : `no quorum of the voters ${quorum.voters.join(', ')} is connected: ${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} missing`
     this.#options.logger.warn(fields, `no leader for ${seconds(ms)}: ${text}`)
   }
 }

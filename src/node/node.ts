@@ -48,6 +48,8 @@ import { Syncs } from './syncs.ts'
 const outstandingBytesMax = 64 << 20
 /** Between two attempts to get the disk to take writes again. */
 const reopenMs = 1000
+/** Between two lines about that. */
+const diskLineMs = 60_000
 /**
  * Entries on their way at a time. As a rule the next one goes when the one before is done: fewer and larger ones cost
  * less, and what waits meanwhile would only wait for the disks. Where the way is long, more of them hide it.
@@ -136,6 +138,8 @@ export class Node implements Backend, PeerHandler {
   /** The state differs from the ensemble's; it is also marked in the log, unless the disk fails at that. */
   #stateIsWrong = false
   #lastReopen = Number.NEGATIVE_INFINITY
+  /** The next failed attempt from this time on is worth a line. */
+  #tellOfDiskAt = 0
   #fatal = false
   #coreTick: Timer | undefined
   /** Of `start`, until it has settled. */
@@ -862,6 +866,7 @@ export class Node implements Backend, PeerHandler {
     this.#writable = true
     if (this.#diskFailing) this.logger.info(fields, 'the log takes writes again')
     this.#diskFailing = false
+    this.#tellOfDiskAt = 0
     if (leader === id) this.stats.resetProposalSizes()
     this.localSessions.settle((session) => this.tree.sessions.has(session))
     role.act()
@@ -1096,9 +1101,20 @@ export class Node implements Backend, PeerHandler {
           this.#fail(error)
           return
         }
-        this.logger.warn(`the log still can not be written: ${error.message}`)
+        this.#tellOfDisk(`the log still can not be written: ${error.message}`)
       }
     }
+  }
+
+  /** Attempts are many. */
+  #tellOfDisk(text: string): void {
+    const now = this.#clock.now()
+    if (now < this.#tellOfDiskAt) {
+      this.logger.debug(text)
+      return
+    }
+    this.#tellOfDiskAt = now + diskLineMs
+    this.logger.warn(text)
   }
 
   async #reopen(): Promise<void> {

@@ -653,7 +653,7 @@ class Network implements TcpPeers {
     const fields = { peer: relation.id, address: link.address, reason }
     const line = `connection to server ${relation.id} lost: ${reason}`
     if (next === undefined && this.#suspended === undefined) this.#logger.warn(fields, line)
-    else this.#logger.info(fields, line)
+    else this.#logger.debug(fields, line)
     this.#handler.lost(relation.id)
     if (next === undefined) this.#afterLoss(relation, link)
     this.flush()

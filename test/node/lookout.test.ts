@@ -23,7 +23,7 @@ function watching() {
 
 test('lookout: without a leader for 5 s it names who is missing, and again every minute', () => {
   const { look } = watching()
-  const said = 'no quorum of the voters 1, 2, 3 is connected: 2, 3 can not be reached'
+  const said = 'no quorum of the voters 1, 2, 3 is connected: 2, 3 are missing'
   assert.deepEqual(look(0, 4750, looking), [])
   assert.deepEqual(look(5000, 64_750, looking), [`warn: no leader for 5 s: ${said}`])
   assert.deepEqual(look(65_000, 70_000, looking), [`warn: no leader for 65 s: ${said}`])
@@ -44,7 +44,7 @@ test('lookout: where a quorum is connected it says so', () => {
 test('lookout: an observer is not among the voters, and is none of those who are missing', () => {
   const { look } = watching()
   assert.deepEqual(look(0, 5000, { ...looking, id: 4, peers: [{ id: 2 }] }), [
-    'warn: no leader for 5 s: no quorum of the voters 1, 2, 3 is connected: 1, 3 can not be reached',
+    'warn: no leader for 5 s: no quorum of the voters 1, 2, 3 is connected: 1, 3 are missing',
   ])
 })
 
