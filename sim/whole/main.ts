@@ -2,7 +2,7 @@
 //   node dist/sim/whole/main.js --seed N [--steps N] [--trace]    one seed, with a readable trace
 //   node dist/sim/whole/main.js --seeds N [--from N] [--steps N]  many seeds on all cores, steps per second
 //   node dist/sim/whole/main.js --mutations [--seeds N]           how soon each deliberate bug is found
-// --wall-back lets wall clocks jump back as well. Exit code 1 if a promise was broken, or a mutation not found.
+// Exit code 1 if a promise was broken, or a mutation not found.
 import { parseArgs } from 'node:util'
 import { runMany, runOne } from './many.ts'
 import { runMutations } from './mutants.ts'
@@ -14,7 +14,6 @@ const { values } = parseArgs({
     from: { type: 'string', default: '1' },
     steps: { type: 'string', default: '20000' },
     workers: { type: 'string' },
-    'wall-back': { type: 'boolean', default: false },
     trace: { type: 'boolean', default: false },
     mutations: { type: 'boolean', default: false },
     mutation: { type: 'string' },
@@ -22,7 +21,6 @@ const { values } = parseArgs({
 })
 
 const steps = Number(values.steps)
-const wallBack = values['wall-back']
 
 function print(line: string): void {
   process.stdout.write(`${line}\n`)
@@ -32,14 +30,13 @@ async function main(): Promise<boolean> {
   if (values.mutations || values.mutation !== undefined)
     return await runMutations({ seeds: Number(values.seeds ?? '300'), steps, only: values.mutation, print })
   if (values.seed !== undefined)
-    return await runOne({ seed: Number(values.seed), steps, wallBack }, values.trace, print)
+    return await runOne({ seed: Number(values.seed), steps }, values.trace, print)
   const workers = values.workers === undefined ? undefined : Number(values.workers)
   return await runMany({
     from: Number(values.from),
     count: Number(values.seeds ?? '100'),
     steps,
     workers,
-    wallBack,
     print,
   })
 }

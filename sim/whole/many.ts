@@ -11,7 +11,6 @@ export type ManyOptions = {
   readonly steps: number
   /** Default: one per core. */
   readonly workers: number | undefined
-  readonly wallBack: boolean
   readonly print: (line: string) => void
 }
 
@@ -20,7 +19,6 @@ export type SeedsOptions = {
   readonly count: number
   readonly steps: number
   readonly workers?: number | undefined
-  readonly wallBack?: boolean
   /** The compiled form of this file that the workers run; this one by default. */
   readonly script?: string
   /** Takes each result; false: no more seeds are begun. */
@@ -30,40 +28,31 @@ export type SeedsOptions = {
 /** How a worker of this file is known from other workers that load it. */
 const marker = 'seeds of whole servers'
 
-type WorkerTask = { readonly marker: string; readonly steps: number; readonly wallBack: boolean }
+type WorkerTask = { readonly marker: string; readonly steps: number }
 
 /** Runs a seed and prints what came of it; false if a promise was broken. */
 export async function runOne(
-  { seed, steps, wallBack }: { readonly seed: number; readonly steps: number; readonly wallBack: boolean },
+  { seed, steps }: { readonly seed: number; readonly steps: number },
   traced: boolean,
   print: (line: string) => void,
 ): Promise<boolean> {
-  const result = await run(traced ? { seed, steps, wallBack, trace: print } : { seed, steps, wallBack })
+  const result = await run(traced ? { seed, steps, trace: print } : { seed, steps })
   print(describeResult(result))
   return result.failure === undefined
 }
 
 /** Runs many seeds and prints the failures and figures; false if a promise was broken. */
-export async function runMany({
-  from,
-  count,
-  steps,
-  workers,
-  wallBack,
-  print,
-}: ManyOptions): Promise<boolean> {
+export async function runMany({ from, count, steps, workers, print }: ManyOptions): Promise<boolean> {
   const startedAt = performance.now()
   const results: RunResult[] = []
   const onResult = (result: RunResult) => {
     results.push(result)
     if (result.failure === undefined) return true
     print(describeResult(result))
-    print(
-      `  replay: node dist/sim/whole/main.js --seed ${result.seed} --steps ${steps}${wallBack ? ' --wall-back' : ''} --trace`,
-    )
+    print(`  replay: node dist/sim/whole/main.js --seed ${result.seed} --steps ${steps} --trace`)
     return true
   }
-  await runSeeds({ from, count, steps, workers, wallBack, onResult })
+  await runSeeds({ from, count, steps, workers, onResult })
   const failures = results.filter(({ failure }) => failure !== undefined).length
   const seconds = (performance.now() - startedAt) / 1000
   const total = results.reduce((sum, result) => sum + result.steps, 0)
@@ -78,14 +67,14 @@ export async function runMany({
 
 /** Runs seeds in workers. Rejects if a worker fails as such. */
 export async function runSeeds(options: SeedsOptions): Promise<void> {
-  const { from, count, steps, workers, wallBack = false, onResult } = options
+  const { from, count, steps, workers, onResult } = options
   const script = options.script ?? fileURLToPath(import.meta.url)
   let next = from
   let over = false
   const width = Math.max(1, Math.min(count, workers ?? availableParallelism()))
   const one = () =>
     new Promise<void>((resolve, reject) => {
-      const task: WorkerTask = { marker, steps, wallBack }
+      const task: WorkerTask = { marker, steps }
       const worker = new Worker(script, { workerData: task })
       const give = () => {
         if (over || next >= from + count) void worker.terminate().then(() => resolve())
@@ -121,9 +110,9 @@ export function describeResult({ seed, steps, virtualMs, figures, recoveryMs, fa
 }
 
 /** In a worker: runs the seeds that it is given, one at a time. */
-function work({ steps, wallBack }: WorkerTask): void {
+function work({ steps }: WorkerTask): void {
   parentPort?.on('message', (seed: number) => {
-    run({ seed, steps, wallBack }).then(
+    run({ seed, steps }).then(
       (result) => parentPort?.postMessage(result),
       (error: unknown) => {
         throw error

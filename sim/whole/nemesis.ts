@@ -16,7 +16,6 @@ export type NemesisParts = {
   readonly schedule: Schedule
   readonly prng: Prng
   readonly profile: Profile
-  readonly wallBack: boolean
   readonly trace: ((line: string) => void) | undefined
 }
 
@@ -236,11 +235,10 @@ export class Nemesis {
   }
 
   #clock({ time }: Host): void {
-    const { prng, wallBack } = this.#parts
+    const { prng } = this.#parts
     const draw = prng.next()
-    const back = wallBack ? 1 : 0
-    if (draw < 0.4) time.jumpWall(prng.between(-3000 * back, 3000))
-    else if (draw < 0.5) time.jumpWall(prng.between(-1e9 * back, 1e9))
+    if (draw < 0.4) time.jumpWall(prng.between(-3000, 3000))
+    else if (draw < 0.5) time.jumpWall(prng.between(-1e9, 1e9))
     else time.rate = prng.between(0.9, 1.15)
   }
 

@@ -23,8 +23,6 @@ export type RunOptions = {
   /** Events under faults; the recovery comes on top. */
   readonly steps: number
   readonly trace?: (line: string) => void
-  /** Wall clocks may go back, too. Then session ids can repeat (src/node/sessions.ts), which ends the run. */
-  readonly wallBack?: boolean
 }
 
 export type RunResult = {
@@ -104,7 +102,7 @@ class World {
   readonly #seen = new Map<Host, { life: number; zxid: number }>()
   #applied = 0
 
-  constructor({ seed, trace, wallBack = false }: RunOptions) {
+  constructor({ seed, trace }: RunOptions) {
     this.#trace = trace
     this.prng = createPrng(seed)
     const { prng, schedule, history } = this
@@ -121,7 +119,7 @@ class World {
     this.hosts = ids.map((id) => this.#addHost(id, ids))
     this.#addClients(ids)
     const { hosts, peers, network, clients } = this
-    this.nemesis = new Nemesis({ hosts, peers, network, clients, schedule, prng, profile, wallBack, trace })
+    this.nemesis = new Nemesis({ hosts, peers, network, clients, schedule, prng, profile, trace })
     for (const host of hosts)
       schedule.after(prng.chance(0.8) ? prng.between(0, 20) : prng.between(0, 1000), () => host.boot())
   }
