@@ -1,6 +1,6 @@
 // `npm run test:interop`: real clients against a freshly started server, one suite after another.
 //   node scripts/interop.mjs [SUITE...]          all suites without a name; --list names them
-// Environment: INTEROP_SERVER (another launcher, run as `$INTEROP_SERVER zoo.cfg`), ZABD_CACHE (where clients and
+// Environment: ZABD_TEST_SERVER (another launcher, run as `$ZABD_TEST_SERVER zoo.cfg`), ZABD_CACHE (where clients and
 // libraries are kept), INTEROP_PORTS=FIRST-LAST, INTEROP_KEEP=1 (keep data and logs of suites that passed).
 // Exit code: 0 all passed, 1 something failed, 2 bad usage or a client could not be installed.
 
@@ -12,14 +12,28 @@ import { messageOf, printSummary, Report, type SuiteResult, say, seconds } from 
 import type { Suite } from './harness/suite.ts'
 import { c } from './suites/c.ts'
 import { go } from './suites/go.ts'
-import { curator, java } from './suites/java.ts'
+import { curator, curatorEnsemble, java, javaEnsemble } from './suites/java.ts'
 import { kafka } from './suites/kafka.ts'
-import { kazoo, kazooTls } from './suites/kazoo.ts'
+import { kazoo, kazooEnsemble, kazooTls } from './suites/kazoo.ts'
+import { readOnly } from './suites/read-only.ts'
 import { shell } from './suites/shell.ts'
 
-const suites: readonly Suite[] = [kazoo, kazooTls, shell, java, curator, c, go, kafka]
+const suites: readonly Suite[] = [
+  kazoo,
+  kazooEnsemble,
+  kazooTls,
+  shell,
+  java,
+  javaEnsemble,
+  curator,
+  curatorEnsemble,
+  readOnly,
+  c,
+  go,
+  kafka,
+]
 
-const { INTEROP_KEEP, INTEROP_SERVER } = process.env
+const { INTEROP_KEEP, ZABD_TEST_SERVER } = process.env
 
 async function runSuite(suite: Suite, root: string): Promise<SuiteResult> {
   const startedAt = performance.now()
@@ -67,7 +81,7 @@ export async function main(args: readonly string[]): Promise<number> {
   const startedAt = performance.now()
   process.once('exit', killEverything)
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
-  say(`server under test: ${INTEROP_SERVER ?? 'zabd of this checkout'}`)
+  say(`server under test: ${ZABD_TEST_SERVER ?? 'zabd of this checkout'}`)
   if (!(await provisionAll(selected))) return 2
   const root = await mkdtemp(join(tmpdir(), 'zabd-interop-'))
   const results: SuiteResult[] = []

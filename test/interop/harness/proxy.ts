@@ -5,36 +5,47 @@
 //   open   the network is good again
 // and whatever else its owner gives it, such as `restart` for the server behind it. It never looks at the bytes.
 
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { connect, createServer, type Server, type Socket } from 'node:net'
+import { Control, type Orders } from './control.ts'
 import { freePort } from './ports.ts'
-import { messageOf } from './report.ts'
-
-/** What the control port knows beside the proxy's own words. */
-export type Orders = Readonly<Record<string, () => Promise<void>>>
 
 export class TcpProxy {
   readonly port: number
-  readonly controlPort: number
-  readonly #orders: Orders
   readonly #targetPort: number
-  readonly #servers: Server[] = []
+  readonly #server: Server
   readonly #pairs = new Set<readonly [Socket, Socket]>()
-  readonly #controls = new Set<Socket>()
+  #control: Control | undefined
   #blocked = false
 
-  private constructor(port: number, controlPort: number, targetPort: number, orders: Orders) {
-    this.#orders = orders
+  private constructor(port: number, targetPort: number) {
     this.port = port
-    this.controlPort = controlPort
     this.#targetPort = targetPort
+    this.#server = createServer({ noDelay: true }, (socket) => this.#join(socket))
   }
 
   /** Listens on two loopback ports and forwards to `targetPort` there. */
   static async start(targetPort: number, orders: Orders = {}): Promise<TcpProxy> {
-    const proxy = new TcpProxy(await freePort(), await freePort(), targetPort, orders)
-    await proxy.#listen(proxy.port, (socket) => proxy.#join(socket))
-    await proxy.#listen(proxy.controlPort, (socket) => proxy.#obey(socket))
+    const proxy = new TcpProxy(await freePort(), targetPort)
+    proxy.#control = await Control.start({
+      ...orders,
+      cut: () => proxy.cut(),
+      block: () => {
+        proxy.#blocked = true
+        proxy.cut()
+      },
+      open: () => {
+        proxy.#blocked = false
+      },
+    })
+    await new Promise<void>((resolve, reject) => {
+      proxy.#server.once('error', reject)
+      proxy.#server.listen(proxy.port, '127.0.0.1', resolve)
+    })
     return proxy
+  }
+
+  get controlPort(): number {
+    return this.#control?.port ?? 0
   }
 
   /** Ends every connection through the proxy, without a farewell (RST). */
@@ -48,17 +59,8 @@ export class TcpProxy {
 
   async stop(): Promise<void> {
     this.cut()
-    for (const control of this.#controls) control.destroy()
-    await Promise.all(this.#servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  }
-
-  #listen(port: number, onConnection: (socket: Socket) => void): Promise<AddressInfo> {
-    const server = createServer({ noDelay: true }, onConnection)
-    this.#servers.push(server)
-    return new Promise((resolve, reject) => {
-      server.once('error', reject)
-      server.listen(port, '127.0.0.1', () => resolve(server.address() as AddressInfo))
-    })
+    await this.#control?.stop()
+    await new Promise((resolve) => this.#server.close(resolve))
   }
 
   #join(near: Socket): void {
@@ -78,32 +80,5 @@ export class TcpProxy {
       })
       from.pipe(to)
     }
-  }
-
-  #obey(control: Socket): void {
-    this.#controls.add(control)
-    control.setEncoding('utf8')
-    control.on('error', () => undefined)
-    control.on('close', () => this.#controls.delete(control))
-    let text = ''
-    control.on('data', (chunk: string) => {
-      text += chunk
-      for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n')) {
-        const word = text.slice(0, end).trim()
-        text = text.slice(end + 1)
-        this.#order(word).then(
-          () => control.write('ok\n'),
-          (error: unknown) => control.write(`${messageOf(error)}\n`),
-        )
-      }
-    })
-  }
-
-  async #order(word: string): Promise<void> {
-    const other = this.#orders[word]
-    if (other) return await other()
-    if (word !== 'cut' && word !== 'block' && word !== 'open') throw new Error(`unknown word '${word}'`)
-    this.#blocked = word === 'block' || (word === 'cut' && this.#blocked)
-    if (word !== 'open') this.cut()
   }
 }

@@ -1,5 +1,5 @@
-// The server under test: one standalone process on a fresh data directory and free ports.
-// INTEROP_SERVER replaces the launcher: it is run as `$INTEROP_SERVER /absolute/zoo.cfg` in the foreground, so that
+// A server under test: one process on a fresh data directory and free ports, standalone or a member of an ensemble.
+// ZABD_TEST_SERVER replaces the launcher: it is run as `$ZABD_TEST_SERVER /absolute/zoo.cfg` in the foreground, so that
 // every suite can also be run against the original.
 
 import { mkdir, writeFile } from 'node:fs/promises'
@@ -10,9 +10,32 @@ import { endGroup, type Group, startGroup } from './processes.ts'
 
 const READY_LIMIT_MS = 60_000
 const STOP_LIMIT_MS = 20_000
-const { INTEROP_SERVER: replaced } = process.env
+const { ZABD_TEST_SERVER: replaced } = process.env
 /** Containers and TTL znodes are looked at this often; a test waits for it. */
 const CONTAINER_CHECK_MS = 500
+/** For the original only: what it takes from the command line of the JVM alone, and what makes a JVM start fast. */
+const JVM_SETTINGS = [
+  `-Dznode.container.checkIntervalMs=${CONTAINER_CHECK_MS}`,
+  '-Dreadonlymode.enabled=true',
+  '-XX:TieredStopAtLevel=1',
+  '-XX:+UseSerialGC',
+].join(' ')
+const SERVING = /^Mode: (standalone|leader|follower|observer)$/m
+
+/** A server's place in an ensemble. */
+export type Member = {
+  readonly id: number
+  /** For clients. */
+  readonly port: number
+  readonly peerPort: number
+  readonly electionPort: number
+  readonly role: 'participant' | 'observer'
+}
+
+/** The line of a member as it stands in zoo.cfg, in /zookeeper/config and in requests for a reconfig. */
+export function memberLine({ id, port, peerPort, electionPort, role }: Member): string {
+  return `server.${id}=127.0.0.1:${peerPort}:${electionPort}:${role};127.0.0.1:${port}`
+}
 
 export type ServerOptions = {
   readonly tickMs: number
@@ -20,7 +43,12 @@ export type ServerOptions = {
   readonly settings?: readonly string[]
   /** Adds a TLS port with these files (PEM). */
   readonly tls?: { readonly serverPem: string; readonly caPem: string }
+  /** The ensemble that it is to start with, itself included. */
+  readonly ensemble?: { readonly self: Member; readonly members: readonly Member[] }
 }
+
+/** What `srvr` says of a server that takes writes. */
+export type Role = 'standalone' | 'leader' | 'follower' | 'observer'
 
 export class Server {
   readonly port: number
@@ -39,10 +67,20 @@ export class Server {
 
   /** Starts a server below `dir` and waits until it serves. */
   static async start(dir: string, options: ServerOptions): Promise<Server> {
-    const server = new Server(dir, await freePort(), options.tls ? await freePort() : 0, options)
-    await mkdir(join(dir, 'server-data'), { recursive: true })
-    await writeFile(server.#configFile, server.#config())
+    const server = await Server.create(dir, options)
     await server.launch()
+    return server
+  }
+
+  /** Makes directories and configuration of a server below `dir`. */
+  static async create(dir: string, options: ServerOptions): Promise<Server> {
+    const { ensemble, tls } = options
+    const port = ensemble?.self.port ?? (await freePort())
+    const server = new Server(dir, port, tls ? await freePort() : 0, options)
+    const data = join(dir, 'server-data')
+    await mkdir(data, { recursive: true })
+    if (ensemble) await writeFile(join(data, 'myid'), `${ensemble.self.id}\n`)
+    await writeFile(server.#configFile, server.#config())
     return server
   }
 
@@ -62,15 +100,19 @@ export class Server {
     const group = startGroup(command, args, {
       cwd: this.#dir,
       logFile: join(this.#dir, 'server.log'),
-      // Read by the original only: it takes this interval from the command line of the JVM alone.
-      env: { ZK_HEAP: '256m', JAVA_TOOL_OPTIONS: `-Dznode.container.checkIntervalMs=${CONTAINER_CHECK_MS}` },
+      env: { ZK_HEAP: '256m', JAVA_TOOL_OPTIONS: JVM_SETTINGS },
     })
     this.#group = group
     await until('the server under test ready', READY_LIMIT_MS, async () => {
       if (!group.alive()) return 'ended'
-      return /^Mode: /m.test(await fourLetterWord(this.port, 'srvr')) ? 'ready' : undefined
+      return (await this.role()) === undefined ? undefined : 'ready'
     })
     if (!group.alive()) throw new Error('the server under test ended while it started: see server.log')
+  }
+
+  /** undefined: it does not serve, or only reads. Rejects if it is not there. */
+  async role(): Promise<Role | undefined> {
+    return SERVING.exec(await fourLetterWord(this.port, 'srvr'))?.[1] as Role | undefined
   }
 
   /** A crash: SIGKILL, and no wait for anything but the end of the process. */
@@ -102,15 +144,15 @@ export class Server {
       'initLimit=10',
       'syncLimit=5',
       `dataDir=${join(this.#dir, 'server-data')}`,
-      `clientPort=${this.port}`,
-      'clientPortAddress=127.0.0.1',
       'maxClientCnxns=0',
       '4lw.commands.whitelist=*',
       'admin.enableServer=false',
       'extendedTypesEnabled=true',
       `znode.container.checkIntervalMs=${CONTAINER_CHECK_MS}`,
     ]
-    const { tls } = this.#options
+    const { ensemble, tls } = this.#options
+    if (ensemble) lines.push('readonlymode.enabled=true', ...ensemble.members.map(memberLine))
+    else lines.push(`clientPort=${this.port}`, 'clientPortAddress=127.0.0.1')
     if (tls) {
       lines.push(
         `secureClientPort=${this.securePort}`,

@@ -80,7 +80,7 @@ final class Checks {
         Runtime.getRuntime().halt(0);
     }
 
-    /** Tells the proxy `cut`, `block` or `open`, or the run to `restart` the server. */
+    /** Tells the proxy `cut`, `block` or `open`, or the run what is to happen to its servers. */
     static void tell(String word) throws Exception {
         String host = "127.0.0.1";
         try (Socket control = new Socket(host, Integer.parseInt(System.getenv("PROXY_CONTROL")))) {

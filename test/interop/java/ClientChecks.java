@@ -43,7 +43,7 @@ final class ClientChecks {
     private ClientChecks() {}
 
     /** Keeps the events it is called with, as `type path`; states of the connection apart. */
-    private static final class Events implements Watcher {
+    static final class Events implements Watcher {
         final List<String> seen = new CopyOnWriteArrayList<>();
         final List<KeeperState> states = new CopyOnWriteArrayList<>();
         final List<Long> zxids = new CopyOnWriteArrayList<>();
@@ -68,11 +68,11 @@ final class ClientChecks {
         }
     }
 
-    private static String event(EventType type, String path) {
+    static String event(EventType type, String path) {
         return type + " " + path;
     }
 
-    private static ZooKeeper connect(String server, int timeoutMs, Events events) throws Exception {
+    static ZooKeeper connect(String server, int timeoutMs, Events events) throws Exception {
         CountDownLatch connected = new CountDownLatch(1);
         ZooKeeper zk = Checks.closing(new ZooKeeper(server, timeoutMs, event -> {
             events.process(event);
@@ -93,19 +93,19 @@ final class ClientChecks {
     }
 
     /** Another connection to the session of `zk`. */
-    private static ZooKeeper attach(long id, byte[] password, Events events) throws Exception {
-        return Checks.closing(new ZooKeeper(Checks.SERVER, TIMEOUT_MS, events, id, password));
+    static ZooKeeper attach(String server, long id, byte[] password, Events events) throws Exception {
+        return Checks.closing(new ZooKeeper(server, TIMEOUT_MS, events, id, password));
     }
 
-    private static String create(ZooKeeper zk, String path, CreateMode mode) throws Exception {
+    static String create(ZooKeeper zk, String path, CreateMode mode) throws Exception {
         return zk.create(path, Checks.bytes("data"), OPEN_ACL_UNSAFE, mode);
     }
 
-    private static String create(ZooKeeper zk, String path) throws Exception {
+    static String create(ZooKeeper zk, String path) throws Exception {
         return create(zk, path, PERSISTENT);
     }
 
-    private static void set(ZooKeeper zk, String path, String value) throws Exception {
+    static void set(ZooKeeper zk, String path, String value) throws Exception {
         zk.setData(path, Checks.bytes(value), -1);
     }
 
@@ -114,11 +114,11 @@ final class ClientChecks {
     }
 
     /** What an operation makes of a session that is between two connections. */
-    private interface Attempt<T> {
+    interface Attempt<T> {
         T run() throws Exception;
     }
 
-    private static <T> T retry(Attempt<T> attempt) throws Exception {
+    static <T> T retry(Attempt<T> attempt) throws Exception {
         for (int left = 200;; left--) {
             try {
                 return attempt.run();
@@ -600,7 +600,7 @@ final class ClientChecks {
         ZooKeeper zk = connect(Checks.SERVER, TIMEOUT_MS, first);
         create(zk, "/attach", CreateMode.EPHEMERAL);
         Events second = new Events();
-        ZooKeeper heir = attach(zk.getSessionId(), zk.getSessionPasswd(), second);
+        ZooKeeper heir = attach(Checks.SERVER, zk.getSessionId(), zk.getSessionPasswd(), second);
         second.awaitState(KeeperState.SyncConnected);
         first.awaitState(KeeperState.Disconnected);
         Checks.equal(heir.getSessionId(), zk.getSessionId());
@@ -613,15 +613,15 @@ final class ClientChecks {
         ZooKeeper zk = client();
         create(zk, "/guard", CreateMode.EPHEMERAL);
         Events thief = new Events();
-        attach(zk.getSessionId(), new byte[16], thief);
+        attach(Checks.SERVER, zk.getSessionId(), new byte[16], thief);
         thief.awaitState(KeeperState.Expired);
         Events ghost = new Events();
-        attach(0x0123456789ABCDEFL, new byte[16], ghost);
+        attach(Checks.SERVER, 0x0123456789ABCDEFL, new byte[16], ghost);
         ghost.awaitState(KeeperState.Expired);
         Checks.equal(retry(() -> zk.exists("/guard", false)).getEphemeralOwner(), zk.getSessionId());
         zk.close();
         Events late = new Events();
-        attach(zk.getSessionId(), zk.getSessionPasswd(), late);
+        attach(Checks.SERVER, zk.getSessionId(), zk.getSessionPasswd(), late);
         late.awaitState(KeeperState.Expired);
         return null;
     }

@@ -59,7 +59,7 @@ final class CuratorChecks {
 
     private CuratorChecks() {}
 
-    private static CuratorFramework client(String server, int sessionMs) throws Exception {
+    static CuratorFramework client(String server, int sessionMs) throws Exception {
         CuratorFramework curator = Checks.closing(CuratorFrameworkFactory.builder()
             .connectString(server)
             .sessionTimeoutMs(sessionMs)
@@ -79,7 +79,7 @@ final class CuratorChecks {
         return client(Checks.PROXY, SESSION_MS);
     }
 
-    private static ExecutorService pool() {
+    static ExecutorService pool() {
         ExecutorService pool = Executors.newCachedThreadPool(work -> {
             Thread thread = new Thread(work);
             thread.setDaemon(true);

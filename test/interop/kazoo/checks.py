@@ -13,8 +13,9 @@ import traceback
 from kazoo.client import KazooClient
 from kazoo.retry import KazooRetry
 
-CHECK_LIMIT_S = 60
+CHECK_LIMIT_S = int(os.environ.get('CHECK_LIMIT_S', '60'))
 EVENT_LIMIT_S = 15
+ORDER_LIMIT_S = 60
 
 logging.basicConfig(level=logging.CRITICAL)
 
@@ -47,11 +48,12 @@ def proxied(**options):
     return client(os.environ['PROXY_HOST'], **options)
 
 
-def proxy(word):
-    """Tells the proxy `cut`, `block` or `open`."""
-    with socket.create_connection(('127.0.0.1', int(os.environ['PROXY_CONTROL'])), 5) as control:
-        control.sendall(word.encode() + b'\n')
-        assert control.makefile().readline() == 'ok\n', word
+def proxy(order):
+    """Tells the proxy `cut`, `block` or `open`, or the run what is to happen to its servers."""
+    with socket.create_connection(('127.0.0.1', int(os.environ['PROXY_CONTROL'])), ORDER_LIMIT_S) as control:
+        control.sendall(order.encode() + b'\n')
+        answer = control.makefile().readline().strip()
+        assert answer == 'ok', f'{order}: {answer}'
 
 
 def eventually(what, probe, limit=EVENT_LIMIT_S):
