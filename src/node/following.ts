@@ -4,7 +4,6 @@
 import { formatZxid } from '../base/zxid.ts'
 import type { Claimed, Divergence, Moved, PeerMessage, Synced } from '../peers/messages.ts'
 import type { Connection } from '../server/connection.ts'
-import type { Id } from '../tree/acl.ts'
 import type { Following } from '../zab/state.ts'
 import type { Digest } from './replica.ts'
 import { entryBytesMax, type Role, type RoleHost } from './role.ts'
@@ -22,6 +21,8 @@ export class FollowingRole implements Role {
   readonly leader: number
   readonly from: number
   readonly proposedUpTo = 0
+  /** The leader judges. */
+  readonly reconfigure = undefined
   readonly #host: RoleHost
   readonly #session: number
   readonly #claims = new Map<number, Claim>()
@@ -40,20 +41,10 @@ export class FollowingRole implements Role {
     requests.relation = { server: config.id, session: this.#session }
   }
 
-  submit(
-    kind: number,
-    session: number,
-    cxid: number,
-    ids: readonly Id[],
-    buf: Uint8Array,
-    start: number,
-    end: number,
-    origin: Connection | undefined,
-    arrived: number,
-  ): void {
-    const { requests } = this.#host
-    requests.add(kind, session, cxid, ids, buf, start, end, origin, arrived)
-    if (requests.size > entryBytesMax) this.#forward()
+  admit(): void {}
+
+  gathered(): void {
+    if (this.#host.requests.size > entryBytesMax) this.#forward()
   }
 
   claim(client: number, connection: Connection): void {

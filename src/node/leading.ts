@@ -136,50 +136,22 @@ export class LeadingRole implements Role {
 
   /** A proposal of the server's own. */
   #propose(kind: number, session: number, body: Buffer): void {
-    const { requests, sessions, planTurn } = this.#host
-    if (kind === Op.closeSession) sessions.closeProposed(session)
+    const { requests, planTurn } = this.#host
+    this.admit(kind, session)
     requests.add(kind, session, 0, noIds, body, 0, body.length, undefined, 0)
     planTurn()
   }
 
-  submit(
-    kind: number,
-    session: number,
-    cxid: number,
-    ids: readonly Id[],
-    buf: Uint8Array,
-    start: number,
-    end: number,
-    origin: Connection | undefined,
-    arrived: number,
-  ): void {
-    if (kind === Op.reconfig) {
-      const body = Buffer.from(buf.subarray(start, end))
-      this.#reconfigure({ kind, session, cxid, ids, body, origin, arrived }, undefined)
-      return
-    }
+  admit(kind: number, session: number): void {
     if (kind === Op.closeSession) this.#host.sessions.closeProposed(session)
-    this.#add(kind, session, cxid, ids, buf, start, end, origin, arrived, undefined)
   }
 
-  /** Takes a request for the next entry; what comes together to more than one entry should have is proposed at once. */
-  #add(
-    kind: number,
-    session: number,
-    cxid: number,
-    ids: readonly Id[],
-    buf: Uint8Array,
-    start: number,
-    end: number,
-    origin: Connection | undefined,
-    arrived: number,
-    sender: Sender,
-  ): void {
-    const { requests } = this.#host
-    requests.add(kind, session, cxid, ids, buf, start, end, origin, arrived)
-    if (sender !== undefined) requests.forwarded(sender.server, sender.session)
-    if (requests.size > entryBytesMax) this.#proposeRequests(undefined)
+  /** What comes together to more than one entry should have is proposed at once. */
+  gathered(): void {
+    if (this.#host.requests.size > entryBytesMax) this.#proposeRequests(undefined)
   }
+
+  readonly reconfigure = (request: ClientRequest) => this.#reconfigure(request, undefined)
 
   get proposedUpTo(): number {
     return zxidAfter(this.#host.core, this.#host.requests.count)
@@ -310,7 +282,7 @@ export class LeadingRole implements Role {
 
   /** Requests of a learner's clients: proposed with the next ones of this server's own. */
   #receivedRequests(from: number, message: Forward, mayWait = true): void {
-    const { sessions, tree } = this.#host
+    const { sessions, requests, tree } = this.#host
     const { session: relation, bytes } = message
     const batch = decodeForwarded(bytes)
     if (mayWait && tree.zxid < this.proposedUpTo && batch.kinds.includes(Op.reconfig)) {
@@ -318,7 +290,6 @@ export class LeadingRole implements Role {
       this.#held.set(from, { until: this.proposedUpTo, messages: [message] })
       return
     }
-    const sender = { server: from, session: relation }
     for (let i = 0; i < batch.count && !this.#over; i++) {
       const kind = batch.kinds[i] as number
       const session = batch.sessions[i] as number
@@ -329,15 +300,20 @@ export class LeadingRole implements Role {
       if (kind === Op.createSession) sessions.owners.set(session, from)
       // The client has turned to another server: what it asked for here must not come behind what it asks for there.
       const moved = session !== 0 && sessions.owners.get(session) !== from && sessions.isOpen(session)
-      if (moved) {
-        this.#add(Op.error, session, cxid, ids, movedBody, 0, 4, undefined, 0, sender)
-      } else if (kind === Op.reconfig) {
+      if (kind === Op.reconfig && !moved) {
         const body = Buffer.from(batch.bodies.subarray(start, end))
-        this.#reconfigure({ kind, session, cxid, ids, body, origin: undefined, arrived: 0 }, sender)
-      } else {
-        if (kind === Op.closeSession) sessions.closeProposed(session)
-        this.#add(kind, session, cxid, ids, batch.bodies, start, end, undefined, 0, sender)
+        const request = { kind, session, cxid, ids, body, origin: undefined, arrived: 0 }
+        this.#reconfigure(request, { server: from, session: relation })
+        continue
       }
+      if (moved) {
+        requests.add(Op.error, session, cxid, ids, movedBody, 0, 4, undefined, 0)
+      } else {
+        this.admit(kind, session)
+        requests.add(kind, session, cxid, ids, batch.bodies, start, end, undefined, 0)
+      }
+      requests.forwarded(from, relation)
+      this.gathered()
     }
   }
 

@@ -504,8 +504,16 @@ export class Node implements Backend, PeerHandler {
     arrived: number,
   ): void {
     assert(this.#writable, 'a proposal while nothing can be written')
+    const role = this.#activeRole
     const proposer = this.#proposer(kind, session, buf, start, end)
-    this.#activeRole.submit(kind, proposer, cxid, ids, buf, start, end, origin, arrived)
+    if (kind === Op.reconfig && role.reconfigure !== undefined) {
+      const body = Buffer.from(buf.subarray(start, end))
+      role.reconfigure({ kind, session: proposer, cxid, ids, body, origin, arrived })
+      return
+    }
+    role.admit(kind, proposer)
+    this.#requests.add(kind, proposer, cxid, ids, buf, start, end, origin, arrived)
+    role.gathered()
     this.#planTurn()
   }
 
@@ -516,7 +524,7 @@ export class Node implements Backend, PeerHandler {
     const body = Buffer.alloc(4)
     body.writeInt32BE(this.localSessions.upgrade(session))
     this.logger.debug({ session: formatSession(session) }, 'local session becomes global')
-    this.#activeRole.submit(Op.createSession, session, 0, [], body, 0, 4, undefined, 0)
+    this.#requests.add(Op.createSession, session, 0, [], body, 0, 4, undefined, 0)
     return session
   }
 

@@ -38,18 +38,12 @@ export interface Role {
   readonly from: number
   /** Its first commit point is applied: clients can be served, or soon. */
   act(): void
-  /** A write of a client of this server; the body `buf[start, end)` is copied. Acting only. */
-  submit(
-    kind: number,
-    session: number,
-    cxid: number,
-    ids: readonly Id[],
-    buf: Uint8Array,
-    start: number,
-    end: number,
-    origin: Connection | undefined,
-    arrived: number,
-  ): void
+  /** A write of this server's client, or of its own, is about to join those that gather. Acting only. */
+  admit(kind: number, session: number): void
+  /** It has joined them. */
+  gathered(): void
+  /** Takes a reconfiguration in the place of `admit`, where it is judged; undefined where it goes on like any other write. */
+  readonly reconfigure: ((request: ClientRequest) => void) | undefined
   /** zxid that a sync of a client of this server must show, whatever else. */
   readonly proposedUpTo: number
   /** See Backend. */
