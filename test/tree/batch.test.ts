@@ -171,3 +171,63 @@ test('what is no batch is refused with an InvariantError', () => {
   const bytes = packr.pack(good)
   for (let length = 0; length < bytes.length; length++) refused(bytes.subarray(0, length), `${length} bytes`)
 })
+
+test('transactions that learners sent keep who sent them, in runs as long as can be', () => {
+  const batch = new Batch(5)
+  const put = (server?: number, session = 0) => {
+    batch.add(Op.setData, 1, 1, [], Buffer.from('x'), 0, 1)
+    if (server !== undefined) batch.forwarded(server, session)
+  }
+  put()
+  put(2, 70)
+  put(2, 70)
+  put(2, 71)
+  put(3, 71)
+  put()
+  put(2, 70)
+  const runs = [
+    { from: 1, count: 2, server: 2, session: 70 },
+    { from: 3, count: 1, server: 2, session: 71 },
+    { from: 4, count: 1, server: 3, session: 71 },
+    { from: 6, count: 1, server: 2, session: 70 },
+  ]
+  assert.deepEqual(batch.runs, runs)
+  const again = Batch.decode(batch.encode())
+  assert.deepEqual([again.runs, contentOf(again)], [runs, contentOf(batch)])
+  assert.deepEqual(Batch.decode(filled([]).encode()).runs, [])
+})
+
+test('runs that can not be are refused with an InvariantError', () => {
+  const packr = new Packr({ useRecords: false, variableMapSize: true })
+  const withRuns = (runs: unknown, version = 2) =>
+    packr.pack([
+      version,
+      5,
+      0,
+      [1, 2, 3],
+      [7, 7, 7],
+      [1, 2, 3],
+      null,
+      [1, 2, 3],
+      [[]],
+      Buffer.from('abc'),
+      runs,
+    ])
+  assert.deepEqual(Batch.decode(withRuns([0, 1, 2, 70, 1, 2, 3, 70])).runs.length, 2)
+  for (const runs of [
+    null,
+    'x',
+    [0, 1, 2],
+    [0, 0, 2, 70],
+    [0, -1, 2, 70],
+    [0, 4, 2, 70],
+    [3, 1, 2, 70],
+    [-1, 1, 2, 70],
+    [0, 2, 2, 70, 1, 1, 2, 70],
+    [1, 1, 2, 70, 0, 1, 2, 70],
+    [0.5, 1, 2, 70],
+  ])
+    assert.throws(() => Batch.decode(withRuns(runs)), { name: 'InvariantError' }, JSON.stringify(runs))
+  assert.throws(() => Batch.decode(withRuns([0, 1, 2, 70], 1)), { name: 'InvariantError' })
+  assert.throws(() => Batch.decode(withRuns([0, 1, 2, 70], 3)), { name: 'InvariantError' })
+})

@@ -256,3 +256,55 @@ test('a tree works on any store that is empty', () => {
   assert.equal(tree.store.count, 4)
   checkTree(tree)
 })
+
+test('a tree that adopts another becomes it, and goes on as it would have gone on', () => {
+  const requests: Request[] = [
+    create('/a', 'x'),
+    create('/e', 'y', 1),
+    createContainer('/c'),
+    createTtl('/t', 5000),
+    create('/zookeeper/quota/a', ''),
+    create('/zookeeper/quota/a/zookeeper_limits', 'count=5,bytes=-1'),
+    setAcl('/a', [{ perms: 31, scheme: 'digest', id: 'u:p' }]),
+    { type: 'settings', rulesVersion: 1, id: Buffer.alloc(16, 1), secret: Buffer.alloc(32, 2) },
+  ]
+  const later: Request[] = [
+    remove('/e'),
+    create('/c/d'),
+    multi(setData('/t', 'z'), create('/f')),
+    { type: 'closeSession' },
+  ]
+  const [one, other, same] = [freshTree(), freshTree(), freshTree()]
+  for (const request of [
+    create('/old'),
+    create('/old/e', '', 1),
+    createContainer('/oldc'),
+    create('/zookeeper/quota/old'),
+  ])
+    one.apply(request)
+  for (const request of requests) {
+    other.apply(request)
+    same.apply(request)
+  }
+  one.tree.adopt(other.tree)
+  assertSameState(stateOfTree(one.tree), stateOfTree(same.tree), 'adopted')
+  checkTree(one.tree)
+  assert.deepEqual(one.tree.digest(), same.tree.digest())
+  assert.equal(one.tree.newestSession(0), same.tree.newestSession(0))
+  assert.deepEqual([one.tree.changes.count, one.tree.notices], [0, []])
+  for (const request of later) assert.equal(one.apply(request), same.apply(request), JSON.stringify(request))
+  assertSameState(stateOfTree(one.tree), stateOfTree(same.tree), 'gone on')
+  checkTree(one.tree)
+  const written = (tree: Tree) => {
+    const { nodes, removed, sessions, settings } = tree.takeDirty(() => undefined)
+    tree.checkpointDone()
+    return [nodes.length, removed.length, sessions.size, settings]
+  }
+  assert.deepEqual(written(one.tree), written(same.tree))
+})
+
+test('a tree that a checkpoint is being made of can not adopt another', () => {
+  const { tree } = freshTree()
+  tree.takeDirty(() => undefined)
+  assert.throws(() => tree.adopt(freshTree().tree), { name: 'InvariantError' })
+})
