@@ -174,11 +174,12 @@ for (const when of ['before', 'after'] as const) {
     })
     const ensemble = await startEnsemble(t, { wrap })
     const [victim] = (await ensemble.followers()) as [Member]
+    const from = victim.lines.length
     await corrupted(ensemble, victim)
     await write(await (await ensemble.leader()).connect())
-    await victim.logged(/the log can not be written/)
+    await victim.logged(/the log can not be written/, from)
     await until('it was tried', () => failures === (when === 'before' ? 2 : 1))
-    await victim.logged(/follows server/, victim.lines.length - 1)
+    await victim.logged(/follows server/, from)
     await assertHealed(ensemble, victim)
   })
 }
