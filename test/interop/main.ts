@@ -10,8 +10,8 @@ import { join } from 'node:path'
 import { killEverything } from './harness/processes.ts'
 import { messageOf, printSummary, Report, type SuiteResult, say, seconds } from './harness/report.ts'
 import type { Suite } from './harness/suite.ts'
-import { c } from './suites/c.ts'
-import { go } from './suites/go.ts'
+import { c, cEnsemble } from './suites/c.ts'
+import { go, goEnsemble } from './suites/go.ts'
 import { curator, curatorEnsemble, java, javaEnsemble } from './suites/java.ts'
 import { kafka } from './suites/kafka.ts'
 import { kazoo, kazooEnsemble, kazooTls } from './suites/kazoo.ts'
@@ -29,7 +29,9 @@ const suites: readonly Suite[] = [
   curatorEnsemble,
   readOnly,
   c,
+  cEnsemble,
   go,
+  goEnsemble,
   kafka,
 ]
 

@@ -1,4 +1,5 @@
-// Drives github.com/go-zookeeper/zk through its whole interface.
+// Drives github.com/go-zookeeper/zk: through its whole interface on one server, or, with the argument `ensemble`, on three
+// that are killed, removed and added.
 // Prints what harness/suite.ts reads: PASS, FAIL and INFO lines, last of all DONE.
 package main
 
@@ -20,21 +21,28 @@ import (
 	"github.com/go-zookeeper/zk"
 )
 
-const (
-	checkLimit = 60 * time.Second
-	eventLimit = 20 * time.Second
-)
+const eventLimit = 20 * time.Second
 
 var (
 	server  = os.Getenv("ZK_HOST")
 	proxied = os.Getenv("PROXY_HOST")
 	tick    = milliseconds(os.Getenv("TICK_MS"))
 	open    = zk.WorldACL(zk.PermAll)
+	// Of a check as a whole.
+	checkLimit = seconds(os.Getenv("CHECK_LIMIT_S"), 60)
 )
 
 func milliseconds(text string) time.Duration {
 	number, _ := strconv.Atoi(text)
 	return time.Duration(number) * time.Millisecond
+}
+
+func seconds(text string, otherwise int) time.Duration {
+	number, err := strconv.Atoi(text)
+	if err != nil {
+		number = otherwise
+	}
+	return time.Duration(number) * time.Second
 }
 
 // ---------------------------------------------------------------- frame
@@ -123,7 +131,7 @@ func check(name string, body func(*run)) {
 	fmt.Printf("PASS %s (%.1f s)\n", name, time.Since(started).Seconds())
 }
 
-// tell says `cut`, `block` or `open` to the proxy, or `restart` to the run.
+// tell says `cut`, `block` or `open` to the proxy, or to the run what is to happen to its servers.
 func tell(word string) {
 	control, err := net.Dial("tcp", "127.0.0.1:"+os.Getenv("PROXY_CONTROL"))
 	if err != nil {
@@ -158,9 +166,10 @@ type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}
 
-func (r *run) connect(host string, timeout time.Duration) *client {
+// connect makes a client of one server, or of several with commas between, and waits until it has a session.
+func (r *run) connect(hosts string, timeout time.Duration) *client {
 	c := &client{}
-	connection, events, err := zk.Connect([]string{host}, timeout, zk.WithLogger(quiet{}))
+	connection, events, err := zk.Connect(strings.Split(hosts, ","), timeout, zk.WithLogger(quiet{}))
 	r.ok(err)
 	c.Conn = connection
 	r.clients = append(r.clients, c)
@@ -195,10 +204,15 @@ func (r *run) retry(attempt func() error) {
 	var err error
 	r.eventually("an answer", func() bool {
 		err = attempt()
-		var dropped *net.OpError
-		return !errors.Is(err, zk.ErrConnectionClosed) && !errors.Is(err, zk.ErrNoServer) && !errors.As(err, &dropped)
+		return !betweenConnections(err)
 	})
 	r.ok(err)
+}
+
+// betweenConnections tells whether a request failed only because its session had no connection.
+func betweenConnections(err error) bool {
+	var dropped *net.OpError
+	return errors.Is(err, zk.ErrConnectionClosed) || errors.Is(err, zk.ErrNoServer) || errors.As(err, &dropped)
 }
 
 // ---------------------------------------------------------------- operations
@@ -588,6 +602,15 @@ func unicodePaths(r *run) {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "ensemble" {
+		ensembleChecks()
+	} else {
+		serverChecks()
+	}
+	fmt.Println("DONE")
+}
+
+func serverChecks() {
 	check("create-get-set-delete", createGetSetDelete)
 	check("create-modes", createModes)
 	check("containers-and-ttl-nodes-go-by-themselves", containersAndTTLNodesGoByThemselves)
@@ -607,5 +630,4 @@ func main() {
 	check("lock-of-a-lost-session-is-free", lockOfALostSessionIsFree)
 	check("four-letter-words", fourLetterWords)
 	check("session-survives-a-crash-of-the-server", sessionSurvivesACrashOfTheServer)
-	fmt.Println("DONE")
 }

@@ -122,6 +122,7 @@ export class Ensemble {
    *   kill-home SESSION            SIGKILL to the server that has the connection of this session (hexadecimal)
    *   kill-all                     SIGKILL to all servers at once
    *   leave ID                     SIGKILL to all others than this one, which is left without a quorum
+   *   unseat ID                    another server leads; this one is killed and started if it led
    *   start, open                  all servers run and serve again
    *   roll                         a rolling restart
    */
@@ -136,6 +137,11 @@ export class Ensemble {
       leave: async (id) => {
         const rest = this.servers.filter((server) => server !== this.server(Number(id)))
         await Promise.all(rest.map((server) => server.crash()))
+      },
+      unseat: async (id) => {
+        const server = this.server(Number(id))
+        if ((await this.find('leader')) === server) await server.crash()
+        await this.launch()
       },
       start: () => this.launch(),
       open: () => this.launch(),

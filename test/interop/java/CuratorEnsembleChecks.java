@@ -238,6 +238,7 @@ final class CuratorEnsembleChecks {
     }
 
     private static Object ensembleTrackerFollowsTheMembers() throws Exception {
+        Checks.tell("unseat 3");
         CuratorFramework tracking = client();
         CuratorFramework admin = Checks.closing(CuratorFrameworkFactory.builder().connectString(Checks.SERVER)
             .sessionTimeoutMs(SESSION_MS).authorization("digest", Checks.bytes("super:interop"))
