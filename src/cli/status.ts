@@ -191,7 +191,7 @@ function describeAll(answers: readonly Answer[]): string {
     const { role, zxid, connections, latencyMs, metrics } = report
     const followers = metrics?.['synced_followers']
     const tail = role === 'leader' && followers !== undefined ? `, ${followers} followers up to date` : ''
-    const clients = `${connections} connections, latency ${latencyMs.avg} ms`
+    const clients = `${connections} connection${connections === 1 ? '' : 's'}, latency ${latencyMs.avg} ms`
     return `${name.padEnd(width)}  ${role.padEnd(10)}  zxid ${zxid}, ${clients}${tail}\n`
   }
   return answers.map(line).join('')

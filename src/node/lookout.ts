@@ -11,7 +11,10 @@ const repeatMs = 60_000
 /** What it looks at. */
 export type Seen = Pick<Core, 'id' | 'quorum'> & {
   readonly role: { readonly type: Core['role']['type']; readonly phase?: string }
-  readonly peers: readonly { readonly id: number }[]
+  readonly peers: readonly {
+    readonly id: number
+    readonly status?: { readonly state: string; readonly leader: number | undefined } | undefined
+  }[]
 }
 
 export type LookoutOptions = {
@@ -58,16 +61,32 @@ export class Lookout {
     this.#options.logger.warn({ ms: Math.round(ms) }, text)
   }
 
-  #leaderless(ms: number, { id, quorum, peers, role }: Seen): void {
-    const connected = (voter: number) => voter === id || peers.some((peer) => peer.id === voter)
-    const missing = quorum.voters.filter((voter) => !connected(voter))
-    const fields = { ms: Math.round(ms), voters: quorum.voters, missing }
-    const who = missing.length === 0 ? 'all voters are' : `all voters but ${missing.join(', ')} are`
-    const text = quorum.contains(connected)
-      ? `${who} connected, which would be enough; this server is ${role.type}`
-      : `no quorum of the voters ${quorum.voters.join(', ')} is connected: ${missing.join(', ')} ${missing.length === 1 ? 'is' : 'are'} missing`
-    this.#options.logger.warn(fields, `no leader for ${seconds(ms)}: ${text}`)
+  #leaderless(ms: number, seen: Seen): void {
+    const { voters } = seen.quorum
+    const missing = voters.filter((voter) => !isConnected(seen, voter))
+    const fields = { ms: Math.round(ms), voters, missing }
+    this.#options.logger.warn(fields, `no leader for ${seconds(ms)}: ${situation(seen, missing)}`)
   }
+}
+
+function isConnected({ id, peers }: Seen, server: number): boolean {
+  return server === id || peers.some((peer) => peer.id === server)
+}
+
+/** What an operator can do something about. */
+function situation(seen: Seen, missing: readonly number[]): string {
+  const { quorum, peers, role } = seen
+  for (const { id, status } of peers) {
+    const leader = status?.state === 'following' ? status.leader : undefined
+    if (leader !== undefined && !isConnected(seen, leader))
+      return `server ${id} follows server ${leader}, to which this server has no connection; is it in the list of servers here?`
+  }
+  if (quorum.contains((voter) => isConnected(seen, voter))) {
+    const who = missing.length === 0 ? 'all voters are' : `all voters but ${missing.join(', ')} are`
+    return `${who} connected, which would be enough; this server is ${role.type}`
+  }
+  const verb = missing.length === 1 ? 'is' : 'are'
+  return `no quorum of the voters ${quorum.voters.join(', ')} is connected: ${missing.join(', ')} ${verb} missing`
 }
 
 function seconds(ms: number): string {

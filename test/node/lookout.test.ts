@@ -48,6 +48,16 @@ test('lookout: an observer is not among the voters, and is none of those who are
   ])
 })
 
+test('lookout: a leader that others follow, and that this server does not know, is named', () => {
+  const { look } = watching()
+  const status = { state: 'following', leader: 3 }
+  assert.deepEqual(look(0, 5000, { ...looking, peers: [{ id: 2, status }] }), [
+    'warn: no leader for 5 s: server 2 follows server 3, to which this server has no connection; is it in the list of servers here?',
+  ])
+  const both = [{ id: 2, status }, { id: 3 }]
+  assert.match(look(5250, 65_000, { ...looking, peers: both })[0] as string, /all voters are connected/)
+})
+
 test('lookout: a leader, or a disk that is out of order, ends the count', () => {
   for (const end of [serving, undefined]) {
     const { look } = watching()
