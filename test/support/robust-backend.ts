@@ -64,6 +64,10 @@ export class FakeBackend implements Backend {
   applyNext(): void {
     const { kind, cxid, origin, arrived } = this.submitted.shift() as Submitted
     origin.completed(kind, cxid, 0, 0, this.#empty, arrived)
+    this.#resumeStalled()
+  }
+
+  #resumeStalled(): void {
     const stalled = [...this.#stalled]
     this.#stalled.clear()
     for (const connection of stalled) connection.resume()
@@ -124,7 +128,10 @@ export class FakeBackend implements Backend {
     this.#stalled.add(connection)
   }
   flushLater(connection: Connection): void {
-    setImmediate(() => connection.flush())
+    setImmediate(() => {
+      connection.flush()
+      this.#resumeStalled()
+    })
   }
 }
 
