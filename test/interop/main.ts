@@ -16,13 +16,14 @@ import { curator, curatorEnsemble, java, javaEnsemble } from './suites/java.ts'
 import { kafka } from './suites/kafka.ts'
 import { kazoo, kazooEnsemble, kazooTls } from './suites/kazoo.ts'
 import { readOnly } from './suites/read-only.ts'
-import { shell } from './suites/shell.ts'
+import { shell, shellEnsemble } from './suites/shell.ts'
 
 const suites: readonly Suite[] = [
   kazoo,
   kazooEnsemble,
   kazooTls,
   shell,
+  shellEnsemble,
   java,
   javaEnsemble,
   curator,

@@ -111,6 +111,17 @@ export class Ensemble {
     await home.crash()
   }
 
+  /** Sees to it that this server does not lead: it is killed and started if it does. */
+  async unseat(id: number): Promise<void> {
+    const server = this.server(id)
+    if ((await this.find('leader')) === server) {
+      await server.crash()
+      // The others are to elect one of themselves before it is there again.
+      await this.find('leader')
+    }
+    await this.launch()
+  }
+
   /** SIGTERM to every server, see Server.stop. */
   async stop(): Promise<void> {
     await Promise.all(this.servers.map((server) => server.stop()))
@@ -138,11 +149,7 @@ export class Ensemble {
         const rest = this.servers.filter((server) => server !== this.server(Number(id)))
         await Promise.all(rest.map((server) => server.crash()))
       },
-      unseat: async (id) => {
-        const server = this.server(Number(id))
-        if ((await this.find('leader')) === server) await server.crash()
-        await this.launch()
-      },
+      unseat: (id) => this.unseat(Number(id)),
       start: () => this.launch(),
       open: () => this.launch(),
       roll: () => this.roll(),

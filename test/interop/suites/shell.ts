@@ -1,20 +1,14 @@
-// The shell that comes with the original server, unmodified: sessions are piped into it, and what it prints is
-// compared command by command. One-shot calls show the exit codes.
+// The original shell on one server, and on an ensemble whose members it changes.
 
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { checkStop } from '../harness/client-program.ts'
-import { javaArguments } from '../harness/java.ts'
-import { type Finished, run } from '../harness/processes.ts'
+import { Ensemble } from '../harness/ensemble.ts'
 import { jars } from '../harness/provision.ts'
-import { Server } from '../harness/server.ts'
+import { type Member, memberLine, Server } from '../harness/server.ts'
+import { type Call, Shell, type Step } from '../harness/shell.ts'
 import { type Suite, type SuiteContext, tail } from '../harness/suite.ts'
+import { memberSettings } from './kazoo.ts'
 
-const SHELL = 'org.apache.zookeeper.ZooKeeperMain'
-const SESSION_LIMIT_MS = 60_000
-
-/** A command and what its output has to match; a string has to be the whole output. */
-type Step = readonly [command: string, ...expected: readonly (string | RegExp)[]]
+const POM = 'zookeeper-pom.xml'
 
 const STAT = /^cZxid = 0x[0-9a-f]+\nctime = .+\nmZxid = .+\nmtime = .+\npZxid = .+\ncversion = \d+$/m
 const EPHEMERAL = /^ephemeralOwner = 0x[0-9a-f]{4,}$/m
@@ -160,83 +154,18 @@ const watchEvents: readonly string[] = [
   'PersistentWatchRemoved path:/w',
 ]
 
-/** One-shot calls: arguments, exit code, what either output has to show. */
-const calls: readonly (readonly [args: readonly string[], code: number, shows: RegExp])[] = [
+const calls: readonly Call[] = [
   [['ls', '/'], 0, /^\[.*zookeeper.*\]$/m],
   [['get', '/none'], 1, /Node does not exist: \/none/],
   [['-waitforconnection', 'create', '/once', 'data'], 0, /Created \/once/],
   [['nonsense'], 127, /Command not found/],
 ]
 
-function sliceName(command: string): string {
-  return command.replaceAll(/[^\w.-]+/g, '-').replace(/^-|-$/g, '')
-}
-
-/** Splits what the shell printed at its prompts; watch events are taken out and returned apart. */
-function parseTranscript(
-  text: string,
-  commands: readonly string[],
-): { readonly outputs: readonly string[]; readonly events: readonly string[] } {
-  const events = [...text.matchAll(/^WatchedEvent state:\w+ type:(?!None)(\w+) path:(\S+) zxid: .*$/gm)]
-  const rest = text.replaceAll(/^WATCHER::$|^WatchedEvent .*$/gm, '')
-  const sections = rest.split(/^\[zk: .*?\(\w+\) \d+\] /m).slice(1)
-  const outputs = sections.map((section, index) => {
-    const lines = section.split('\n').filter((line) => line !== '')
-    // The echo of the command; an event that comes between prompt and echo pushes it to a line of its own.
-    const echo = lines.indexOf(commands[index] ?? '')
-    return lines.toSpliced(Math.max(echo, 0), 1).join('\n').trim()
-  })
-  return { outputs, events: events.map((event) => `${event[1]} path:${event[2]}`) }
-}
-
-class Shell {
-  readonly #context: SuiteContext
-  readonly #classes: string
-  readonly #server: Server
-
-  constructor(context: SuiteContext, classes: string, server: Server) {
-    this.#context = context
-    this.#classes = classes
-    this.#server = server
-  }
-
-  /** Runs the shell with its two outputs in one stream, in the order in which they were written. */
-  call(args: readonly string[], input: string, chroot = ''): Promise<Finished> {
-    const java = [...javaArguments('128m', `${this.#classes}/*`), SHELL]
-    const target = ['-server', `127.0.0.1:${this.#server.port}${chroot}`]
-    return run('/bin/sh', ['-c', 'exec "$@" 2>&1', 'sh', 'java', ...java, ...target, ...args], {
-      input,
-      timeoutMs: SESSION_LIMIT_MS,
-    })
-  }
-
-  /** Pipes the commands of `steps` through one session; each is a check. Returns the events seen. */
-  async session(name: string, steps: readonly Step[], chroot = ''): Promise<readonly string[]> {
-    const { report, dir } = this.#context
-    const commands = [...steps.map(([command]) => command), 'quit']
-    const input = `${commands.join('\n')}\n`
-    const { stdout, code } = await this.call([], input, chroot)
-    await writeFile(join(dir, `${name}.log`), stdout)
-    const { outputs, events } = parseTranscript(stdout, commands)
-    for (const [index, [command, ...expected]] of steps.entries()) {
-      const output = outputs[index]
-      const check = `${name}-${index}-${sliceName(command)}`
-      const misses = (want: string | RegExp): boolean =>
-        output === undefined || (typeof want === 'string' ? want !== output : !want.test(output))
-      const missed = expected.find(misses)
-      if (missed === undefined) report.pass(check)
-      else report.fail(check, `'${command}' printed '${tail(output ?? 'nothing')}', expected ${missed}`)
-    }
-    if (code !== 0) report.fail(`${name}-exit`, `exit code ${code}, expected 0`)
-    return events
-  }
-}
-
 async function runShell(context: SuiteContext): Promise<void> {
   const { report } = context
-  const classes = await jars('java', 'zookeeper-pom.xml')
+  const classes = await jars('java', POM)
   const server = await Server.start(context.dir, { tickMs: 500 })
-  const shell = new Shell(context, classes, server)
+  const shell = new Shell(context, classes, `127.0.0.1:${server.port}`)
   await shell.session('operations', operations)
   await shell.session('access', access)
   await shell.session('stranger', stranger)
@@ -254,22 +183,97 @@ async function runShell(context: SuiteContext): Promise<void> {
     ],
     '/sh',
   )
-  for (const [args, code, shows] of calls) {
-    await report.check(`call-${sliceName(args.join('-'))}`, async () => {
-      const finished = await shell.call(args, '')
-      if (finished.code !== code) throw new Error(`exit code ${finished.code}, expected ${code}`)
-      if (!shows.test(finished.stdout))
-        throw new Error(`printed '${tail(finished.stdout)}', expected ${shows}`)
-      return undefined
-    })
-  }
+  await shell.calls(calls)
   await checkStop(context, server)
 }
 
-export const shell: Suite = {
-  name: 'shell',
-  provision: async () => {
-    await jars('java', 'zookeeper-pom.xml')
-  },
-  run: runShell,
+async function provision(): Promise<void> {
+  await jars('java', POM)
 }
+
+export const shell: Suite = { name: 'shell', provision, run: runShell }
+
+/** What `reconfig` and `config` print: these members and a version. */
+function membersShown(members: readonly Member[], heading = ''): RegExp {
+  return new RegExp(
+    `^${heading}${members.map((member) => `${memberLine(member)}\\n`).join('')}version=[0-9a-f]+$`,
+  )
+}
+
+/** The members are removed, added and given as a whole; `newcomer` runs already and is in nobody's list. */
+function memberSteps(members: readonly Member[], newcomer: Member): readonly Step[] {
+  const [third] = members.slice(2) as [Member]
+  const two = members.slice(0, 2)
+  const four = [...members, newcomer]
+  const committed = (those: readonly Member[]): RegExp =>
+    membersShown(those, 'Committed new configuration:\n')
+  return [
+    ['create /three x', 'Created /three'],
+    ['sync /three', 'Sync is OK'],
+    ['config', membersShown(members)],
+    ['config -c', /^[0-9a-f]+ 127\.0\.0\.1:\d+,127\.0\.0\.1:\d+,127\.0\.0\.1:\d+$/],
+    ['reconfig -remove 3', 'Insufficient permission :'],
+    ['addauth digest super:interop', ''],
+    ['config -w', membersShown(members)],
+    ['reconfig -v 77 -remove 3', 'version No is not valid :'],
+    ['reconfig -remove 3', committed(two)],
+    ['config', membersShown(two)],
+    ['create /two x', 'Created /two'],
+    [`reconfig -add ${memberLine(third)}`, committed(members)],
+    [`reconfig -add ${memberLine(newcomer)}`, committed(four)],
+    ['config -s', new RegExp(memberLine(newcomer)), STAT],
+    ['create /four x', 'Created /four'],
+    ['reconfig -add server.9=nonsense', 'Arguments are not valid :'],
+    ['reconfig -remove 1,2,3', 'Arguments are not valid :'],
+    ['config', membersShown(four)],
+  ]
+}
+
+async function runShellEnsemble(context: SuiteContext): Promise<void> {
+  const { dir, report } = context
+  const classes = await jars('java', POM)
+  const ensemble = await Ensemble.create(dir, { tickMs: 1000, settings: memberSettings })
+  const all = new Shell(context, classes, ensemble.hosts)
+  await report.check('waits-for-servers-that-start-later', async () => {
+    const waiting = all.call(['-waitforconnection', 'create', '/waited', 'data'], '')
+    await ensemble.launch()
+    const { code, stdout } = await waiting
+    if (code !== 0 || !stdout.includes('Created /waited'))
+      throw new Error(`exit code ${code}: ${tail(stdout)}`)
+    return undefined
+  })
+  // A leader that is removed leaves, and clients with it; that is another test's concern.
+  await ensemble.unseat(3)
+  const { member, server } = await ensemble.createNewcomer()
+  await server.launch()
+  const events = await all.session('members', memberSteps(ensemble.members, member))
+  await report.check('change-of-members-is-told', () => {
+    const seen = events.join('\n')
+    if (seen !== 'NodeDataChanged path:/zookeeper/config') throw new Error(`seen ${seen}`)
+    return undefined
+  })
+  const fourth = new Shell(context, classes, `127.0.0.1:${server.port}`)
+  await fourth.session('newcomer', [
+    ['sync /', 'Sync is OK'],
+    ['get /two', 'x'],
+    ['create /four/mine y', 'Created /four/mine'],
+    ['config', membersShown([...ensemble.members, member])],
+  ])
+  // Its clients may have to go when it does.
+  await all.session('farewell', [
+    ['addauth digest super:interop', ''],
+    ['reconfig -remove 4', membersShown(ensemble.members, 'Committed new configuration:\n')],
+    [
+      `reconfig -members ${ensemble.members.map(memberLine).join(',')}`,
+      membersShown(ensemble.members, 'Committed new configuration:\n'),
+    ],
+  ])
+  await server.stop()
+  await all.calls([
+    [['get', '/four/mine'], 0, /^y$/m],
+    [['config'], 0, /server\.3=.*\nversion=/],
+  ])
+  await checkStop(context, ensemble)
+}
+
+export const shellEnsemble: Suite = { name: 'shell-ensemble', provision, run: runShellEnsemble }
