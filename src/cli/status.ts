@@ -183,6 +183,10 @@ function duration(ms: number): string {
   return shown.map(([count, unit]) => `${count} ${unit}`).join(' ')
 }
 
+function counted(count: number | string, thing: string): string {
+  return `${count} ${thing}${String(count) === '1' ? '' : 's'}`
+}
+
 /** A line for each server. */
 function describeAll(answers: readonly Answer[]): string {
   const width = Math.max(...answers.map(({ name }) => name.length))
@@ -190,8 +194,9 @@ function describeAll(answers: readonly Answer[]): string {
     if (typeof report === 'string') return `${name.padEnd(width)}  ${report}\n`
     const { role, zxid, connections, latencyMs, metrics } = report
     const followers = metrics?.['synced_followers']
-    const tail = role === 'leader' && followers !== undefined ? `, ${followers} followers up to date` : ''
-    const clients = `${connections} connection${connections === 1 ? '' : 's'}, latency ${latencyMs.avg} ms`
+    const tail =
+      role === 'leader' && followers !== undefined ? `, ${counted(followers, 'follower')} up to date` : ''
+    const clients = `${counted(connections, 'connection')}, latency ${latencyMs.avg} ms`
     return `${name.padEnd(width)}  ${role.padEnd(10)}  zxid ${zxid}, ${clients}${tail}\n`
   }
   return answers.map(line).join('')

@@ -1016,6 +1016,9 @@ for (const [sample, alone] of [
       'zoo.cfg': all,
       '/etc/zabd/server.pem': '',
       '/etc/zabd/clients.pem': '',
+      '/etc/zabd/peers.secret': 'a long random text of thirty-two bytes',
+      '/etc/zabd/zk1.pem': '',
+      '/etc/zabd/servers-ca.pem': '',
     })
     assert.notEqual(all, text)
     assert.deepEqual(ignored, [])
