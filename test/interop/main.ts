@@ -13,7 +13,7 @@ import type { Suite } from './harness/suite.ts'
 import { c, cEnsemble } from './suites/c.ts'
 import { go, goEnsemble } from './suites/go.ts'
 import { curator, curatorEnsemble, java, javaEnsemble } from './suites/java.ts'
-import { kafka } from './suites/kafka.ts'
+import { kafka, kafkaEnsemble } from './suites/kafka.ts'
 import { kazoo, kazooEnsemble, kazooTls } from './suites/kazoo.ts'
 import { readOnly } from './suites/read-only.ts'
 import { shell, shellEnsemble } from './suites/shell.ts'
@@ -34,6 +34,7 @@ const suites: readonly Suite[] = [
   go,
   goEnsemble,
   kafka,
+  kafkaEnsemble,
 ]
 
 const { INTEROP_KEEP, ZABD_TEST_SERVER } = process.env

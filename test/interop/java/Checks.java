@@ -19,6 +19,7 @@ import java.util.concurrent.TimeoutException;
 final class Checks {
     static final int TICK_MS = Integer.parseInt(System.getenv("TICK_MS"));
     static final String SERVER = System.getenv("ZK_HOST");
+    /** Absent on an ensemble. */
     static final String PROXY = System.getenv("PROXY_HOST");
     private static final long CHECK_LIMIT_S = Long.parseLong(System.getenv().getOrDefault("CHECK_LIMIT_S", "60"));
     private static final long EVENT_LIMIT_MS = 20_000;

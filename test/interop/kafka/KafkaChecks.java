@@ -1,4 +1,5 @@
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.Collection;
 import java.util.List;
@@ -11,6 +12,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -30,11 +32,13 @@ import org.apache.kafka.common.serialization.IntegerDeserializer;
 import org.apache.kafka.common.serialization.IntegerSerializer;
 import org.apache.zookeeper.KeeperException;
 import org.apache.zookeeper.Watcher.Event.KeeperState;
+import org.apache.zookeeper.ZKUtil;
 import org.apache.zookeeper.ZooKeeper;
+import org.apache.zookeeper.data.Stat;
 
 /**
  * Two Kafka brokers that keep their metadata in the server under test: what they put there, and that they go on when
- * a broker or the server itself is killed. The brokers and the server are ended and started by words to the run.
+ * a broker or the server itself is killed. With the argument `ensemble` the server is three. The brokers and the server are ended and started by words to the run.
  */
 final class KafkaChecks {
     private static final String BROKERS = System.getenv("BOOTSTRAP");
@@ -299,6 +303,120 @@ final class KafkaChecks {
         return "sessions kept, " + sent + " messages read back";
     }
 
+    // ---------------------------------------------------------------- an ensemble below the brokers
+
+    /** Everything below the chroot, with data and stats, as one server shows it. */
+    private static List<String> treeAt(String server) throws Exception {
+        CountDownLatch connected = new CountDownLatch(1);
+        String chroot = Checks.SERVER.substring(Checks.SERVER.indexOf('/'));
+        try (ZooKeeper one = new ZooKeeper(server + chroot, 20_000, event -> {
+            if (event.getState() == KeeperState.SyncConnected) {
+                connected.countDown();
+            }
+        })) {
+            Checks.isTrue(connected.await(WAIT_S, TimeUnit.SECONDS), "connected to " + server);
+            CountDownLatch synced = new CountDownLatch(1);
+            one.sync("/", (code, path, context) -> synced.countDown(), null);
+            Checks.isTrue(synced.await(WAIT_S, TimeUnit.SECONDS), "sync at " + server);
+            List<String> tree = new ArrayList<>();
+            for (String path : ZKUtil.listSubTreeBFS(one, "/")) {
+                Stat stat = new Stat();
+                byte[] data = one.getData(path, false, stat);
+                tree.add(path + " " + (data == null ? "-" : Checks.text(data)) + " " + stat);
+            }
+            return tree;
+        }
+    }
+
+    private static void allServersShowTheSame() throws Exception {
+        String[] servers = Checks.SERVER.substring(0, Checks.SERVER.indexOf('/')).split(",");
+        List<List<String>> trees = new ArrayList<>();
+        // The brokers may write between the readings.
+        eventually("one tree", () -> {
+            trees.clear();
+            for (String server : servers) {
+                trees.add(treeAt(server));
+            }
+            return trees.stream().distinct().count() == 1;
+        });
+        Checks.isTrue(trees.get(0).size() > 50, "a tree of " + trees.get(0).size());
+    }
+
+    /** Waits until sessions that nobody keeps would have run out. */
+    private static void outwait(long since) throws Exception {
+        Thread.sleep(Math.max(0, SESSION_MS + 2L * Checks.TICK_MS - (System.nanoTime() - since) / 1_000_000));
+    }
+
+    private static Object leaderCrashWhileMessagesFlow() throws Exception {
+        createTopic("flow", 4);
+        Map<String, Long> before = owners();
+        int controller = controller();
+        int messages = 5_000;
+        ExecutorService pool = Executors.newFixedThreadPool(2);
+        Future<?> producing = pool.submit(() -> {
+            produce("flow", 0, messages, 500);
+            return null;
+        });
+        AtomicInteger read = new AtomicInteger();
+        Future<?> consuming = pool.submit(() -> {
+            Properties properties = common();
+            properties.put("group.id", "while-it-flows");
+            properties.put("auto.offset.reset", "earliest");
+            try (KafkaConsumer<Integer, Integer> consumer =
+                new KafkaConsumer<>(properties, new IntegerDeserializer(), new IntegerDeserializer())) {
+                consumer.subscribe(List.of("flow"));
+                while (read.get() < messages) {
+                    read.addAndGet(consumer.poll(Duration.ofMillis(200)).count());
+                }
+            }
+            return null;
+        });
+        Checks.eventually("messages on their way", () -> read.get() > 100);
+        long killed = System.nanoTime();
+        Checks.tell("kill-leader");
+        createTopic("under-the-new-leader", 2);
+        long createdMs = (System.nanoTime() - killed) / 1_000_000;
+        producing.get(WAIT_S, TimeUnit.SECONDS);
+        consuming.get(WAIT_S, TimeUnit.SECONDS);
+        pool.shutdown();
+        expectEachOnce("flow", messages, "after-the-flow");
+        outwait(killed);
+        eventually("the same sessions", () -> owners().equals(before));
+        Checks.equal(controller(), controller);
+        return "a topic " + createdMs + " ms after the kill, " + messages + " messages meanwhile, sessions kept";
+    }
+
+    private static Object killedLeaderReturns() throws Exception {
+        Map<String, Long> before = owners();
+        Checks.tell("start");
+        allServersShowTheSame();
+        Checks.equal(owners(), before);
+        createTopic("after-its-return", 2);
+        roundTrip(MESSAGES, "after-its-return");
+        return sent + " messages read back";
+    }
+
+    private static Object controllerStaysWhenItsServerIsKilled() throws Exception {
+        Map<String, Long> before = owners();
+        int controller = controller();
+        long killed = System.nanoTime();
+        Checks.tell("kill-home " + Long.toHexString(before.get("" + controller)));
+        eventually("the same sessions", () -> owners().equals(before));
+        createTopic("at-another-server", 2);
+        outwait(killed);
+        eventually("the same sessions", () -> owners().equals(before));
+        Checks.equal(controller(), controller);
+        return null;
+    }
+
+    private static Object controllerIsReplacedWithTwoServersLeft() throws Exception {
+        // One is down since the check before.
+        Object detail = killedControllerIsReplaced();
+        Checks.tell("start");
+        allServersShowTheSame();
+        return detail;
+    }
+
     private static Object topicIsDeleted() throws Exception {
         admin.deleteTopics(List.of("passing")).all().get(WAIT_S, TimeUnit.SECONDS);
         eventually("gone", () -> zk.exists("/brokers/topics/passing", false) == null
@@ -329,8 +447,16 @@ final class KafkaChecks {
         Checks.check("controller-is-elected", KafkaChecks::controllerIsElected);
         Checks.check("topics-are-created-and-changed", KafkaChecks::topicsAreCreatedAndChanged);
         Checks.check("messages-arrive-once", KafkaChecks::messagesArriveOnce);
-        Checks.check("killed-controller-is-replaced", KafkaChecks::killedControllerIsReplaced);
-        Checks.check("server-crash-leaves-the-sessions", KafkaChecks::serverCrashLeavesTheSessions);
+        if (arguments.length > 0 && arguments[0].equals("ensemble")) {
+            Checks.check("leader-crash-while-messages-flow", KafkaChecks::leaderCrashWhileMessagesFlow);
+            Checks.check("killed-leader-returns", KafkaChecks::killedLeaderReturns);
+            Checks.check("controller-stays-when-its-server-is-killed", KafkaChecks::controllerStaysWhenItsServerIsKilled);
+            Checks.check("controller-is-replaced-with-two-servers-left",
+                KafkaChecks::controllerIsReplacedWithTwoServersLeft);
+        } else {
+            Checks.check("killed-controller-is-replaced", KafkaChecks::killedControllerIsReplaced);
+            Checks.check("server-crash-leaves-the-sessions", KafkaChecks::serverCrashLeavesTheSessions);
+        }
         Checks.check("topic-is-deleted", KafkaChecks::topicIsDeleted);
         Checks.check("stopped-controller-leaves-at-once", KafkaChecks::stoppedControllerLeavesAtOnce);
         Checks.done();

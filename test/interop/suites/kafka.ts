@@ -1,15 +1,17 @@
 // Two unmodified Kafka brokers in ZooKeeper mode, driven by a program of ours that can have brokers and server
-// killed and started: controller failover, and a crash of the server under the brokers' feet.
+// killed and started: controller failover, a crash of the server under the brokers' feet, and on an ensemble the crash of its
+// leader while messages flow.
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { checkStop } from '../harness/client-program.ts'
+import { Control, type Orders } from '../harness/control.ts'
+import { Ensemble } from '../harness/ensemble.ts'
 import { compileJava, javaArguments } from '../harness/java.ts'
 import { interopSources } from '../harness/paths.ts'
 import { freePort } from '../harness/ports.ts'
 import { endGroup, type Group, startGroup } from '../harness/processes.ts'
 import { jars, must } from '../harness/provision.ts'
-import { TcpProxy } from '../harness/proxy.ts'
 import { Server } from '../harness/server.ts'
 import { runProgram, type Suite, type SuiteContext } from '../harness/suite.ts'
 
@@ -78,17 +80,28 @@ class Broker {
   }
 }
 
-async function runKafka(context: SuiteContext): Promise<void> {
+/** What a run is made of, beside the brokers. */
+type Setting = {
+  readonly tested: Server | Ensemble
+  /** Of all servers. */
+  readonly hosts: string
+  /** What the driver may have done to them. */
+  readonly orders: Orders
+  /** Arguments of the driver. */
+  readonly args: readonly string[]
+}
+
+async function runKafka(context: SuiteContext, setting: Setting): Promise<void> {
   const { dir, report } = context
   const libraries = join(await jars('kafka', 'pom.xml'), '*')
   const classes = await compileJava(dir, libraries, 'kafka/KafkaChecks.java')
-  const server = await Server.start(dir, { tickMs: TICK_MS })
-  const zookeeper = `127.0.0.1:${server.port}${CHROOT}`
+  const zookeeper = `${setting.hosts}${CHROOT}`
   const one = await Broker.create(1, join(dir, 'broker-1'), libraries, zookeeper)
   const two = await Broker.create(2, join(dir, 'broker-2'), libraries, zookeeper)
-  const proxy = await TcpProxy.start(server.port, {
-    crash: () => server.crash(),
-    launch: () => server.launch(),
+  const control = await Control.start({
+    ...setting.orders,
+    // What one check leaves behind is where the next begins.
+    open: () => undefined,
     'kill-1': () => one.end('SIGKILL'),
     'kill-2': () => two.end('SIGKILL'),
     'stop-1': () => one.end('SIGTERM'),
@@ -99,11 +112,10 @@ async function runKafka(context: SuiteContext): Promise<void> {
   await one.start()
   await two.start()
   const java = [LOG4J, ...javaArguments('192m', libraries, classes)]
-  await runProgram(context, 'driver', 'java', [...java, 'KafkaChecks'], {
+  await runProgram(context, 'driver', 'java', [...java, 'KafkaChecks', ...setting.args], {
     env: {
       ZK_HOST: zookeeper,
-      PROXY_HOST: `127.0.0.1:${proxy.port}`,
-      PROXY_CONTROL: String(proxy.controlPort),
+      PROXY_CONTROL: String(control.port),
       TICK_MS: String(TICK_MS),
       SESSION_MS: String(SESSION_MS),
       BOOTSTRAP: `${one.address},${two.address}`,
@@ -116,27 +128,37 @@ async function runKafka(context: SuiteContext): Promise<void> {
     const secret = ['--add-config', 'SCRAM-SHA-256=[iterations=4096,password=x]']
     const tool = [...java, 'kafka.admin.ConfigCommand', '--zookeeper', zookeeper]
     await must('java', [...tool, ...alter, ...secret])
-    const shown = await must('java', [
-      ...tool,
-      '--describe',
-      '--entity-type',
-      'users',
-      '--entity-name',
-      'alice',
-    ])
+    const describe = ['--describe', '--entity-type', 'users', '--entity-name', 'alice']
+    const shown = await must('java', [...tool, ...describe])
     if (!shown.includes('SCRAM-SHA-256')) throw new Error(`described as: ${shown}`)
     return undefined
   })
   // The last broker of a cluster waits long for somebody to take over before it stops.
   await Promise.all([one.end('SIGKILL'), two.end('SIGKILL')])
-  await proxy.stop()
-  await checkStop(context, server)
+  await control.stop()
+  await checkStop(context, setting.tested)
+}
+
+async function provision(): Promise<void> {
+  await jars('kafka', 'pom.xml')
 }
 
 export const kafka: Suite = {
   name: 'kafka',
-  provision: async () => {
-    await jars('kafka', 'pom.xml')
+  provision,
+  run: async (context) => {
+    const server = await Server.start(context.dir, { tickMs: TICK_MS })
+    const orders = { crash: () => server.crash(), launch: () => server.launch() }
+    await runKafka(context, { tested: server, hosts: `127.0.0.1:${server.port}`, orders, args: [] })
   },
-  run: runKafka,
+}
+
+export const kafkaEnsemble: Suite = {
+  name: 'kafka-ensemble',
+  provision,
+  run: async (context) => {
+    const ensemble = await Ensemble.start(context.dir, { tickMs: TICK_MS })
+    const { hosts, orders } = ensemble
+    await runKafka(context, { tested: ensemble, hosts, orders, args: ['ensemble'] })
+  },
 }
