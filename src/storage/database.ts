@@ -36,8 +36,9 @@ export class Database {
   #db: Db
   #failure: StorageError | undefined
   #closed = false
-  /** Settles when the writes asked for so far are done; LevelDB itself may reorder concurrent writes. */
-  #writes: Promise<void> = Promise.resolve()
+  /** A write is under way; the next one waits for it, since LevelDB itself may reorder concurrent writes. */
+  #writing = false
+  #waiting: (() => void)[] = []
 
   private constructor(dir: string, options: DbOptions, db: Db) {
     this.dir = dir
@@ -69,7 +70,10 @@ export class Database {
     return this.#db
   }
 
-  /** Runs a write when all before it are done. Rejects with the failure if there is one; becomes failed if it rejects. */
+  /**
+   * Runs a write when all before it are done: within the call if there is none, so that the disk works while the caller goes
+   * on. Rejects with the failure if there is one; becomes failed if it rejects.
+   */
   write(doing: string, work: (db: Db) => Promise<void>): Promise<void> {
     return this.inOrder(async () => {
       if (this.#failure !== undefined) throw this.#failure
@@ -77,18 +81,16 @@ export class Database {
     })
   }
 
-  /** Runs `work` when all writes before it are done, and lets no other begin. */
+  /** Runs `work` when all writes before it are done, within the call if there is none, and lets no other begin. */
   async inOrder<T>(work: () => Promise<T>): Promise<T> {
-    const before = this.#writes
-    let done: () => void = () => {}
-    this.#writes = new Promise((resolve) => {
-      done = resolve
-    })
-    await before
+    if (this.#writing) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    this.#writing = true
     try {
       return await work()
     } finally {
-      done()
+      const next = this.#waiting.shift()
+      if (next === undefined) this.#writing = false
+      else next()
     }
   }
 

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { InvariantError } from '../../src/base/assert.ts'
@@ -103,6 +105,17 @@ describe('the log', () => {
     assert.equal((await readAll(storage.log, storage.log.trimmedTo)).length, 2)
   })
 
+  it('writes what is appended while the caller keeps its thread', async (t) => {
+    const dir = await scratchDir(t)
+    const { log } = await openIn(t, dir)
+    await log.append(entriesAfter(0, [1]))
+    const before = writeAheadBytes(dir)
+    const appended = log.append(entriesAfter(1, [1]))
+    const until = performance.now() + 10_000
+    while (writeAheadBytes(dir) === before) assert.ok(performance.now() < until, 'nothing was written')
+    await appended
+  })
+
   it('rejects everything after it is closed', async (t) => {
     const storage = await openIn(t, await scratchDir(t))
     await storage.close()
@@ -149,6 +162,13 @@ describe('a log with faults', () => {
     assert.equal(log.lastZxid, 1)
   })
 })
+
+/** Bytes of the write-ahead files of the log in `dir`. */
+function writeAheadBytes(dir: string): number {
+  const path = join(dir, 'zabd/log')
+  const files = readdirSync(path).filter((name) => name.endsWith('.log'))
+  return files.reduce((sum, name) => sum + statSync(join(path, name)).size, 0)
+}
 
 async function summary(log: LogStore) {
   const { lastZxid, trimmedTo, epochs, diverged } = log
