@@ -1,9 +1,9 @@
-// Runs the benchmarks one after another: `npm run bench`, or `npm run bench -- store log server` for some of them.
+// Runs the benchmarks one after another: `npm run bench`, or `npm run bench -- store apply log server` for some of them.
 // Each answers one question and says which at its top; figures of a shared machine are good for ratios only.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const all = ['store', 'log', 'server'] as const
+const all = ['store', 'apply', 'log', 'server'] as const
 
 const asked = process.argv.slice(2)
 const unknown = asked.filter((name) => !all.some((known) => known === name))

@@ -3,6 +3,7 @@
 // nothing and no operation stalls while it grows. It knows no rule of the tree beyond parents and children.
 import { Buffer } from 'node:buffer'
 import { assert } from '../base/assert.ts'
+import { crcBytes } from '../base/crc32.ts'
 import { NONE, type NodeRef, type Store } from './store.ts'
 import { copyBytes, encodeUtf8, equalBytes, hashByte, hashEnd, hashName, hashStart } from './store-bytes.ts'
 import { NameIndex } from './store-index.ts'
@@ -163,6 +164,14 @@ class FlatStore implements Store {
     return offset + length
   }
 
+  crcOfName(node: NodeRef, crc: number): number {
+    const length = this.#records.nameLength(node)
+    if (length <= inlineNameBytes) return this.#records.crcOfInlineName(node, crc)
+    const block = this.#records.nameBlock(node)
+    const at = this.#slab.offset(block)
+    return crcBytes(crc, this.#slab.bytes(block), at, at + length)
+  }
+
   path(node: NodeRef): string {
     this.#needScratch(this.pathLength(node))
     return this.#scratch.toString('utf8', 0, this.copyPath(node, this.#scratch, 0))
@@ -194,6 +203,14 @@ class FlatStore implements Store {
     const block = this.#records.dataBlock(node)
     copyBytes(this.#slab.bytes(block), this.#slab.offset(block), target, offset, length)
     return offset + length
+  }
+
+  crcOfData(node: NodeRef, crc: number): number {
+    const length = this.#records.dataLength(node)
+    if (length <= 0) return crc
+    const block = this.#records.dataBlock(node)
+    const at = this.#slab.offset(block)
+    return crcBytes(crc, this.#slab.bytes(block), at, at + length)
   }
 
   setData(node: NodeRef, buf: Uint8Array, start: number, end: number): void {

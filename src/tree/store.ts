@@ -65,6 +65,8 @@ export interface Store {
   nameLength(node: NodeRef): number
   /** Copies the name's bytes to `target` at `offset`; returns the offset behind them. `target` must have room. */
   copyName(node: NodeRef, target: Uint8Array, offset: number): number
+  /** Takes the name's bytes into a running CRC (base/crc32.ts). */
+  crcOfName(node: NodeRef, crc: number): number
   /** The full path as a string. */
   path(node: NodeRef): string
   /** Length of the full path in bytes. */
@@ -76,6 +78,8 @@ export interface Store {
   dataLength(node: NodeRef): number
   /** Copies the data to `target` at `offset`; returns the offset behind it (the same offset for null). */
   copyData(node: NodeRef, target: Uint8Array, offset: number): number
+  /** Takes the data's bytes into a running CRC. */
+  crcOfData(node: NodeRef, crc: number): number
   /** Replaces the data with a copy of `buf[start, end)`. */
   setData(node: NodeRef, buf: Uint8Array, start: number, end: number): void
   /** Makes the data null. */

@@ -2,12 +2,12 @@
 // Everything here is a function of the applied history alone. The rules of each operation are in apply.ts; this
 // file keeps the indexes, the running digest, the lists of what the next checkpoint must write, and the undo of a
 // multi consistent with every change.
-import { crc32 } from 'node:zlib'
 import { assert, assertNever } from '../base/assert.ts'
 import { EventType } from '../base/opcodes.ts'
 import { serverByteOf } from '../base/session-ids.ts'
-import { Writer } from '../jute/writer.ts'
+import type { Writer } from '../jute/writer.ts'
 import { type Acl, AclTable } from './acl.ts'
+import { NodeDigests } from './digest.ts'
 import { createFlatStore } from './flat-store.ts'
 import { QuotaTable } from './quota.ts'
 import { NONE, NodeFlag, NodeKind, type NodeRef, type Store } from './store.ts'
@@ -122,10 +122,11 @@ export class Tree {
   #settingsDirty = false
   #encodePending: PendingEncoder | undefined
   #dirtyBytes = 0
-  readonly #scratch = new Writer(4096)
+  readonly #digests: NodeDigests
 
   constructor(store: Store = createFlatStore()) {
     this.store = store
+    this.#digests = new NodeDigests(store)
     this.acls = new AclTable()
     this.quotas = new QuotaTable(this)
   }
@@ -541,38 +542,23 @@ export class Tree {
 
   #refreshDigest(): void {
     const store = this.store
+    const digests = this.#digests
+    digests.begin(store)
     for (const node of this.#stale) {
       const flags = store.flags(node)
       if ((flags & NodeFlag.stale) === 0) continue
       store.setFlags(node, flags & ~NodeFlag.stale)
-      const digest = this.nodeDigest(node)
+      const digest = digests.of(node)
       store.setDigest(node, digest)
       this.#add(digest)
     }
-    this.#stale = []
+    this.#stale.length = 0
   }
 
   /** Makes a znode's cached digest part of the sum, for loading. */
   adoptDigest(node: NodeRef, digest: number): void {
     this.store.setDigest(node, digest)
     this.#add(digest)
-  }
-
-  /** CRC-32 over path, data and stat (storage-v2.md section 4); 0 below /zookeeper/, which has no part in it. */
-  nodeDigest(node: NodeRef): number {
-    const store = this.store
-    const out = this.#scratch
-    const pathLength = node === store.root ? 0 : store.pathLength(node)
-    const dataLength = Math.max(store.dataLength(node), 0)
-    out.clear()
-    out.ensure(pathLength + dataLength + 60)
-    if (pathLength > 0) {
-      store.copyPath(node, out.buf, 0)
-      if (pathLength > 11 && out.buf.toString('latin1', 0, 11) === '/zookeeper/') return 0
-    }
-    out.pos = store.copyData(node, out.buf, pathLength)
-    this.writeStatBlock(out, node)
-    return crc32(out.bytes())
   }
 
   /** The 60 bytes of a znode's stat that its digest covers, in that order. */

@@ -80,6 +80,34 @@ test('znodes below /zookeeper have no part in the digest, /zookeeper itself has'
   assert.equal(digestOf(tree), digestFromScratch(tree))
 })
 
+test('znodes of many parents, and one below twenty thousand others, have their part in the digest', () => {
+  const { tree, apply } = freshTree()
+  apply({ type: 'createSession', timeout: 20_000 })
+  for (let i = 0; i < 700; i++) apply(create(`/parent-with-a-long-name-${i}`))
+  for (let i = 0; i < 1400; i++) apply(create(`/parent-with-a-long-name-${(i * 37) % 700}/n${i}`, 'x'))
+  assert.equal(digestOf(tree), digestFromScratch(tree))
+  apply(remove('/parent-with-a-long-name-0/n700'))
+  apply(remove('/parent-with-a-long-name-0/n0'))
+  apply(remove('/parent-with-a-long-name-0'))
+  apply(create('/another'))
+  apply(create('/another/child'))
+  assert.equal(digestOf(tree), digestFromScratch(tree))
+  const name = Buffer.from('d')
+  const time = 1_700_000_000_000
+  let deepest = tree.store.root
+  for (let i = 0; i < 20_000; i++)
+    deepest = tree.insert(deepest, name, 0, 1, 0, 0, 0, name, 0, 1, tree.zxid, time)
+  const digest = digestOf(tree)
+  tree.replaceData(deepest, Buffer.from('x'), 0, 1, tree.zxid, time)
+  assert.notEqual(digestOf(tree), digest)
+  while (tree.store.parent(deepest) !== tree.store.root) {
+    const above = tree.store.parent(deepest)
+    tree.remove(deepest, tree.zxid)
+    deepest = above
+  }
+  assert.equal(digestOf(tree), digestFromScratch(tree))
+})
+
 test('the digest is the same however often it is asked for on the way', () => {
   const [asked, unasked] = [freshTree(), freshTree()]
   for (const { apply } of [asked, unasked]) apply({ type: 'createSession', timeout: 1000 })
