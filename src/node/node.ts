@@ -26,6 +26,7 @@ import { type Core, createCore, type Effect, type Event, step, votingAt } from '
 import { defaultSettings, type Entry, type Epochs, type VotingAt } from '../zab/types.ts'
 import { Checkpointer } from './checkpointer.ts'
 import type { Clock, Timer } from './clock.ts'
+import { Flushes } from './flushes.ts'
 import { FollowingRole } from './following.ts'
 import type { Inspector, ServerState } from './inspect.ts'
 import { Journal } from './journal.ts'
@@ -113,7 +114,7 @@ export class Node implements Backend, PeerHandler {
   #firstReadOnlySession = 0
   #core: Core | undefined
   #turnPlanned = false
-  #flushes: Connection[] = []
+  readonly #flushes: Flushes
   #stalledConnections = new Set<Connection>()
   /** While the core's phase is broadcast. Clients are served as soon as it acts. */
   #role: Role | undefined
@@ -184,6 +185,7 @@ export class Node implements Backend, PeerHandler {
       onBegin: (ms) => this.#readOnlyBegins(ms),
       onEnd: () => this.#readOnlyEnds(),
     })
+    this.#flushes = new Flushes(clock)
     this.#requests = new Requests(batchOptions(config))
     this.#members = new Members(config, tree)
     this.#lookout = new Lookout({ logger, tickMs: config.tickTime })
@@ -299,7 +301,7 @@ export class Node implements Backend, PeerHandler {
       await this.#pause()
     }
     if (this.leads && !this.#alone) await this.#handOver()
-    this.#flushConnections()
+    this.#flush()
   }
 
   /** Lets another server lead before this one ends, so that clients wait for an election only, and for no timeout. */
@@ -570,7 +572,7 @@ export class Node implements Backend, PeerHandler {
     this.#role?.applied()
     if (this.#role !== undefined && !(this.#serving && this.#writable)) this.#takeUp(this.#role)
     if (this.#syncs.count > 0) this.#syncs.complete(this.tree.zxid)
-    this.#flushConnections()
+    this.#flush()
     if (this.#votersCame && !this.replica.behind) this.#dismissClients()
     this.#resumeStalled()
   }
@@ -1013,15 +1015,18 @@ export class Node implements Backend, PeerHandler {
   // ---------------------------------------------------------------- output and back-pressure
 
   flushLater(connection: Connection): void {
-    this.#flushes.push(connection)
-    if (this.#flushes.length === 1) this.#planTurn()
+    this.#flushes.add(connection)
+    this.#planTurn()
   }
 
-  #flushConnections(): void {
-    const flushes = this.#flushes
-    if (flushes.length === 0) return
-    this.#flushes = []
-    for (const connection of flushes) connection.flush()
+  flushEventsLater(connection: Connection): void {
+    this.#flushes.addEvents(connection)
+    this.#planTurn()
+  }
+
+  #flush(): void {
+    this.#flushes.run()
+    if (this.#flushes.pending) this.#planTurn()
   }
 
   stalled(connection: Connection): void {

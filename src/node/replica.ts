@@ -5,12 +5,11 @@ import { assert } from '../base/assert.ts'
 import type { Logger } from '../base/log.ts'
 import { Op, Perm } from '../base/opcodes.ts'
 import { formatZxid } from '../base/zxid.ts'
-import { Writer } from '../jute/writer.ts'
-import { type Connection, writeEvent } from '../server/connection.ts'
+import { type Connection, eventFrame } from '../server/connection.ts'
 import type { ServerStats } from '../server/stats.ts'
 import type { Watches } from '../server/watches.ts'
 import type { LogStore } from '../storage/types.ts'
-import { type Acl, permits } from '../tree/acl.ts'
+import { type Acl, openAcl, permits } from '../tree/acl.ts'
 import { Applier } from '../tree/apply.ts'
 import { Batch } from '../tree/batch.ts'
 import type { Tree } from '../tree/tree.ts'
@@ -70,7 +69,6 @@ export class Replica {
   readonly digests: Digest[] = []
   readonly #options: ReplicaOptions
   readonly #applier: Applier
-  readonly #eventFrame = new Writer(512)
   #pending: Pending[] = []
   /** Transactions of the first pending entry that are applied. */
   #position = 0
@@ -82,9 +80,10 @@ export class Replica {
   #replaying = false
   /** Counts resets: what an earlier replay still reads is not applied. */
   #life = 0
-  #eventIndex = -1
-  #changeIndex = 0
-  #changeAcl: readonly Acl[] = []
+  /** Of the change whose watches fire: who may hear of it, the frame that all of them get, and how many did. */
+  #changeAcl: readonly Acl[] = openAcl
+  #event: Buffer | undefined
+  #told = 0
   readonly #deliver = (watcher: Connection, type: number, path: string) => this.#notify(watcher, type, path)
 
   constructor(options: ReplicaOptions) {
@@ -273,27 +272,23 @@ export class Replica {
   }
 
   #fireWatches(): void {
-    const { tree, watches } = this.#options
+    const { tree, watches, stats } = this.#options
     const { changes } = tree
     for (let i = 0; i < changes.count; i++) {
-      this.#changeIndex = i
       this.#changeAcl = changes.acls[i] as readonly Acl[]
       watches.fire(changes.types[i] as number, changes.paths[i] as string, this.#deliver)
+      if (this.#event !== undefined) stats.eventsSent(this.#event.length - 4, this.#told)
+      this.#event = undefined
+      this.#told = 0
     }
-    this.#eventIndex = -1
   }
 
-  /** The frame is built for the first watcher of a change and serves all of them. */
   #notify(watcher: Connection, type: number, path: string): void {
-    const { tree, stats, skipAcl } = this.#options
-    if (!skipAcl && !permits(this.#changeAcl, Perm.read, watcher.ids)) return
-    const frame = this.#eventFrame
-    if (this.#eventIndex !== this.#changeIndex) {
-      this.#eventIndex = this.#changeIndex
-      frame.clear()
-      writeEvent(frame, tree.zxid, type, path)
-    }
-    stats.eventSent(frame.pos - 4)
-    watcher.notify(frame.bytes())
+    const { tree, skipAcl } = this.#options
+    const acl = this.#changeAcl
+    if (acl !== openAcl && !skipAcl && !permits(acl, Perm.read, watcher.ids)) return
+    this.#event ??= eventFrame(tree.zxid, type, path)
+    this.#told++
+    watcher.notify(this.#event)
   }
 }

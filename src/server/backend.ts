@@ -90,4 +90,6 @@ export interface Backend {
   stalled(connection: Connection): void
   /** The connection has output that should go out when the turn is over. */
   flushLater(connection: Connection): void
+  /** So it has, but of events alone: they come after everybody's replies, and in several turns if there are many. */
+  flushEventsLater(connection: Connection): void
 }

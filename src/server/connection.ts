@@ -1,7 +1,8 @@
 // One client connection: cuts its bytes into frames, answers reads, hands writes on, and keeps the order of a
 // session. A write takes a slot: everything that its client asked for behind it waits until `completed` fills the
 // slot, and then follows at once, before any later transaction is applied. Output gathers in one buffer and goes to
-// the socket once per turn. Nothing here knows how writes are replicated.
+// the socket once per turn; an event that is all there is goes as the bytes that all its watchers share. Nothing here
+// knows how writes are replicated.
 import type { Socket } from 'node:net'
 import { Code, codeName, ZkError } from '../base/errors.ts'
 import { Op, Xid } from '../base/opcodes.ts'
@@ -10,6 +11,7 @@ import { Writer } from '../jute/writer.ts'
 import type { Id } from '../tree/acl.ts'
 import type { Tree } from '../tree/tree.ts'
 import type { Backend } from './backend.ts'
+import { OutputPool } from './output-pool.ts'
 import { isRead, type ReadContext, serveRead } from './reads.ts'
 import { ConnectionStats } from './stats.ts'
 import type { Watches } from './watches.ts'
@@ -27,16 +29,13 @@ const waitingBytesMax = 1 << 20
 const turnMs = 10
 /** Bytes of one connection's identities: they are kept with each of its writes. */
 const idBytesMax = 64 << 10
-/** Buffers that one connection keeps for the next turn are not larger than this. */
-const keptOutput = 64 << 10
-
 const openRequest = Buffer.alloc(4)
 const errorBody = Buffer.alloc(4)
 const noBytes = Buffer.alloc(0)
 
 // The requests of all connections are decoded one after another on one thread: one reader serves them all.
 const reader = new Reader()
-const spareOutputs: Writer[] = []
+const outputs = new OutputPool()
 
 type Phase = 'new' | 'connecting' | 'open' | 'closing' | 'closed'
 
@@ -80,7 +79,11 @@ export class Connection implements ReadContext<Connection> {
   /** Bytes that must be held before there is anything to do. */
   #need = 4
   #out: Writer | undefined
+  /** An event ahead of which, and behind which, there is no output: `#out` is undefined then. */
+  #event: Buffer | undefined
   #flushQueued = false
+  /** For its events alone, which may take longer. */
+  #eventQueued = false
   #submitted = 0
   #done = 0
   /** Syncs among those that are not done. */
@@ -532,7 +535,7 @@ export class Connection implements ReadContext<Connection> {
     const header = Buffer.from(out.buf.subarray(this.#replyAt, out.pos))
     out.pos = this.#replyAt
     writeEvent(out, -1, type, path)
-    this.#backend.stats.eventSent(out.pos - this.#replyAt - 4)
+    this.#backend.stats.eventsSent(out.pos - this.#replyAt - 4, 1)
     this.stats.sent++
     this.#replyAt = out.pos
     out.raw(header, 0, header.length)
@@ -682,12 +685,15 @@ export class Connection implements ReadContext<Connection> {
     }
   }
 
-  /** A watch fired; `frame` is the whole event frame. */
-  notify(frame: Uint8Array): void {
+  /** A watch fired; `frame` is the whole event frame. It is kept, not copied: its bytes must never change. */
+  notify(frame: Buffer): void {
     if (this.isClosed) return
-    this.#output().raw(frame, 0, frame.length)
+    if (this.#out === undefined && this.#event === undefined) this.#event = frame
+    else this.#output().raw(frame, 0, frame.length)
     this.stats.sent++
-    this.#queueFlush()
+    if (this.#flushQueued || this.#eventQueued) return
+    this.#eventQueued = true
+    this.#backend.flushEventsLater(this)
   }
 
   /** Counts a request; gives the time. */
@@ -701,7 +707,13 @@ export class Connection implements ReadContext<Connection> {
   // ---------------------------------------------------------------- output
 
   #output(): Writer {
-    this.#out ??= spareOutputs.pop() ?? new Writer(16 << 10)
+    if (this.#out === undefined) {
+      this.#out = outputs.take()
+      if (this.#event !== undefined) {
+        this.#out.raw(this.#event, 0, this.#event.length)
+        this.#event = undefined
+      }
+    }
     return this.#out
   }
 
@@ -722,28 +734,44 @@ export class Connection implements ReadContext<Connection> {
   /** Hands everything gathered to the socket in one write. */
   flush(): void {
     this.#flushQueued = false
+    this.#eventQueued = false
     const out = this.#out
-    if (out === undefined || out.pos === 0) return
+    const event = this.#event
+    if (event === undefined && (out === undefined || out.pos === 0)) return
+    this.#event = undefined
     const { socket } = this
     if (socket.destroyed || !socket.writable) {
-      out.pos = 0
+      if (out !== undefined) out.pos = 0
       return
     }
-    this.#out = undefined
-    socket.write(out.bytes())
-    // With nothing left in the socket's queue the kernel has the bytes, and the buffer can serve the next turn.
-    if (socket.writableLength === 0 && out.buf.length <= keptOutput && spareOutputs.length < 64) {
-      out.pos = 0
-      spareOutputs.push(out)
-    } else if (socket.writableLength > outputMax) {
+    if (event !== undefined) socket.write(event)
+    else if (out !== undefined) {
+      this.#out = undefined
+      this.#send(out)
+    }
+    const waiting = socket.writableLength
+    if (waiting > outputMax) {
       this.#backend.logger.warn(
-        { client: `${this.remoteAddress}:${this.remotePort}`, waitingBytes: socket.writableLength },
+        { client: `${this.remoteAddress}:${this.remotePort}`, waitingBytes: waiting },
         'connection closed: the client does not read what it is sent',
       )
       this.destroy()
     } else {
-      this.#slow = socket.writableLength > outputHigh
+      this.#slow = waiting > outputHigh
     }
+  }
+
+  #send(out: Writer): void {
+    const { socket } = this
+    if (socket.writableLength > 0 && out.pos < out.buf.length / 2) {
+      // It will wait for the client: in no more memory than it needs.
+      socket.write(Buffer.from(out.bytes()))
+      outputs.give(out)
+      return
+    }
+    socket.write(out.bytes())
+    // With nothing left in the socket's queue the kernel has the bytes, and the buffer can serve again.
+    if (socket.writableLength === 0) outputs.give(out)
   }
 
   /** Sends what is in the output and closes. */
@@ -773,12 +801,22 @@ export class Connection implements ReadContext<Connection> {
     this.#waiting.length = 0
     this.#waitingBytes = 0
     this.#out = undefined
+    this.#event = undefined
     this.#backend.detach(this)
   }
 }
 
+/** A watch event as a whole frame, in bytes of its own. */
+export function eventFrame(zxid: number, type: number, path: string): Buffer {
+  eventWriter.clear()
+  writeEvent(eventWriter, zxid, type, path)
+  return Buffer.from(eventWriter.bytes())
+}
+
+const eventWriter = new Writer(512)
+
 /** Appends a whole watch event frame (wire.md section 6). */
-export function writeEvent(out: Writer, zxid: number, type: number, path: string): void {
+function writeEvent(out: Writer, zxid: number, type: number, path: string): void {
   const at = out.pos
   out.int(0)
   out.int(Xid.notification)

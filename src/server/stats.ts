@@ -266,17 +266,17 @@ export class ServerStats {
   /** A reply frame of `bytes` (without its length prefix) went out. */
   responseSent(bytes: number): void {
     this.responseBytes += bytes
-    this.#packetSent(bytes)
+    this.#packetsSent(bytes, 1)
   }
 
-  /** A watch event frame of `bytes` (without its length prefix) went out. */
-  eventSent(bytes: number): void {
-    this.watchBytes += bytes
-    this.#packetSent(bytes)
+  /** A watch event frame of `bytes` (without its length prefix) went out, to `count` watchers. */
+  eventsSent(bytes: number, count: number): void {
+    this.watchBytes += bytes * count
+    this.#packetsSent(bytes, count)
   }
 
-  #packetSent(bytes: number): void {
-    this.sent++
+  #packetsSent(bytes: number, count: number): void {
+    this.sent += count
     this.lastResponseSize = bytes
     if (this.minResponseSize < 0 || bytes < this.minResponseSize) this.minResponseSize = bytes
     if (bytes > this.maxResponseSize) this.maxResponseSize = bytes

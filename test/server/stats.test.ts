@@ -94,7 +94,7 @@ test('server: packets are counted both ways with their bytes', () => {
   stats.packetReceived(48)
   stats.packetReceived(12)
   stats.responseSent(100)
-  stats.eventSent(30)
+  stats.eventsSent(30, 1)
   const now = stats.snapshot()
   assert.deepEqual(
     [now.received, now.sent, now.bytesReceived, now.responseBytes, now.watchBytes],
@@ -139,7 +139,7 @@ test('server: sizes of proposals are last, least and greatest, until leadership 
 function moveAll(stats: ServerStats): void {
   stats.packetReceived(1)
   stats.responseSent(1)
-  stats.eventSent(1)
+  stats.eventsSent(1, 1)
   stats.served(3, true)
   stats.served(3, false)
   stats.proposed(1, 1)

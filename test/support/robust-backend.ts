@@ -133,6 +133,9 @@ export class FakeBackend implements Backend {
       this.#resumeStalled()
     })
   }
+  flushEventsLater(connection: Connection): void {
+    this.flushLater(connection)
+  }
 }
 
 /** A connection over loopback, its server's side included. */
