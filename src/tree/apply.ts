@@ -18,6 +18,8 @@ const maxTtl = 2 ** 40 - 1
 const noBytes = Buffer.alloc(0)
 /** Longer multis are not judged beforehand: looking for repeated znodes would cost more than undoing. */
 const judgedMax = 64
+/** Numbers that `#judged` has for each operation. */
+const judgedNumbers = 3
 
 /** What applying a transaction came to. One object per applier, valid until the next transaction. */
 export class Applier {
@@ -33,14 +35,19 @@ export class Applier {
   #time = 0
   #options = 0
   #session = 0
+  /** Writes of local sessions, which only their server knows, come as those of session 0. */
+  #sessionGone = false
   #ids: readonly Id[] = []
   /** What `#judgeSet` read: the znode, where its path ends, where its data begins and how long it is. */
   #node: NodeRef = NONE
   #pathEnd = 0
   #dataAt = 0
   #dataLength = 0
-  /** Znodes that the sets of a multi before the one being judged will have changed. */
-  readonly #judged: NodeRef[] = []
+  /**
+   * The sets of a multi that are judged and not done yet: znode, where the data begins and how long it is; NONE in the
+   * znode's place for a check. Empty outside of `#judgeSets` and `#doJudged`.
+   */
+  readonly #judged: number[] = []
   #judgedCode: number = Code.ok
   /** Path of a sequential create: the request's path and ten digits. */
   #path = Buffer.alloc(256)
@@ -61,7 +68,9 @@ export class Applier {
     this.#zxid = zxid
     this.#time = batch.time
     this.#options = batch.options
-    this.#session = batch.sessions[index] as number
+    const session = batch.sessions[index] as number
+    this.#session = session
+    this.#sessionGone = session !== 0 && !tree.sessions.has(session)
     this.#ids = batch.idLists[batch.auths[index] as number] as readonly Id[]
     this.reply.clear()
     tree.changes.count = 0
@@ -120,11 +129,6 @@ export class Applier {
   #mayNot(node: NodeRef, perm: number): boolean {
     if ((this.#options & BatchOption.skipAcl) !== 0) return false
     return !check(this.tree.acls, this.tree.store.acl(node), perm, this.#ids)
-  }
-
-  /** Writes of local sessions, which only their server knows, come as those of session 0. */
-  get #sessionGone(): boolean {
-    return this.#session !== 0 && !this.tree.sessions.has(this.#session)
   }
 
   get #enforceQuota(): boolean {
@@ -313,23 +317,27 @@ export class Applier {
 
   #setData(): number {
     const { tree } = this
-    const { store } = tree
     const r = this.#body
     const start = r.pos + 4
     const code = this.#judgeSet()
     if (code !== Code.ok) return code
     const node = this.#node
     const length = this.#dataLength
+    const before = tree.store.dataLength(node)
+    tree.replaceData(node, r.buf, this.#dataAt, length, this.#zxid, this.#time)
     if (tree.quotas.paths.size > 0) {
-      const diff = Math.max(length, 0) - Math.max(store.dataLength(node), 0)
-      tree.replaceData(node, r.buf, this.#dataAt, length, this.#zxid, this.#time)
+      const diff = Math.max(length, 0) - Math.max(before, 0)
       if (diff !== 0) tree.quotas.book(r.text(start, this.#pathEnd), diff, 0)
-    } else {
-      tree.replaceData(node, r.buf, this.#dataAt, length, this.#zxid, this.#time)
     }
-    tree.changed(EventType.nodeDataChanged, node)
-    if (this.#wanted) writeStat(this.reply, store, node)
+    this.#tellData(node)
     return Code.ok
+  }
+
+  /** Data was set: watchers and the client hear of it. */
+  #tellData(node: NodeRef): void {
+    const { tree } = this
+    if (tree.watched) tree.changed(EventType.nodeDataChanged, node)
+    if (this.#wanted) writeStat(this.reply, tree.store, node)
   }
 
   /** Reads a set and says whether it may be done, without doing it; leaves the znode and where its data is. */
@@ -359,7 +367,8 @@ export class Applier {
   #isVersion(node: NodeRef, expected: number): boolean {
     if (expected === -1) return true
     let version = this.tree.store.version(node)
-    for (const judged of this.#judged) if (judged === node) version++
+    const judged = this.#judged
+    for (let i = 0; i < judged.length; i += judgedNumbers) if (judged[i] === node) version++
     return expected === (version | 0)
   }
 
@@ -407,61 +416,86 @@ export class Applier {
    * answers with an error for each operation, and `err` stays 0.
    */
   #multi(): number {
+    const { reply } = this
+    const first = this.#body.pos
+    const judgement = this.#judgeSets()
+    let failed: number
+    if (judgement === undefined) failed = this.#doOrUndo()
+    else {
+      failed = judgement
+      if (failed < 0) this.#doJudged()
+      this.#judged.length = 0
+    }
+    if (failed < 0) {
+      if (this.#wanted) writeMultiEnd(reply)
+      return Code.ok
+    }
+    this.tree.changes.count = 0
+    reply.pos = 0
+    if (this.#wanted) this.#writeFailures(first, failed, this.#judgedCode)
+    return Code.ok
+  }
+
+  /** Does one operation after another; undoes all of them and gives the number of the first that fails, -1 if none does. */
+  #doOrUndo(): number {
     const { tree, reply } = this
     const r = this.#body
-    const first = r.pos
-    const judgement = this.#judgeSets()
-    if (judgement === undefined) tree.begin()
-    let failed = judgement ?? -1
-    let code = this.#judgedCode
-    for (let index = 0; failed < 0; index++) {
+    tree.begin()
+    for (let index = 0; ; index++) {
       const type = r.int()
       const done = r.bool()
       r.int()
       if (done) break
       if (this.#wanted) writeMultiHeader(reply, resultType(type), 0)
-      code = this.#operation(type)
-      if (code !== Code.ok) failed = index
+      this.#judgedCode = this.#operation(type)
+      if (this.#judgedCode !== Code.ok) {
+        tree.rollback()
+        return index
+      }
     }
-    if (failed < 0) {
-      if (judgement === undefined) tree.commit()
-      if (this.#wanted) writeMultiEnd(reply)
-      return Code.ok
-    }
-    if (judgement === undefined) tree.rollback()
-    tree.changes.count = 0
-    reply.pos = 0
-    if (this.#wanted) this.#writeFailures(first, failed, code)
-    return Code.ok
+    tree.commit()
+    return -1
   }
 
   /**
    * A multi of sets and checks alone is judged as a whole before anything changes, and so needs no undo: gives the number
-   * of the first operation that fails (its code in `#judgedCode`) or -1. Undefined if it has other operations, or quotas
-   * make one operation depend on the usage that another leaves. The reader is where it was.
+   * of the first operation that fails (its code in `#judgedCode`) or -1, with `#judged` filled. Undefined if it has other
+   * operations, or quotas make one operation depend on the usage that another leaves: the reader is then where it was.
    */
   #judgeSets(): number | undefined {
+    if (this.tree.quotas.paths.size > 0) return undefined
     const r = this.#body
     const first = r.pos
     const judged = this.#judged
-    let judgement: number | undefined
-    this.#judgedCode = Code.ok
-    for (let index = 0; index <= judgedMax && this.tree.quotas.paths.size === 0; index++) {
+    for (let index = 0; index <= judgedMax; index++) {
       const type = r.int()
       const done = r.bool()
       r.int()
-      if (done) judgement = -1
+      if (done) return -1
       if (type !== Op.setData && type !== Op.check) break
       this.#judgedCode = type === Op.check ? this.#check() : this.#judgeSet()
-      if (this.#judgedCode !== Code.ok) {
-        judgement = index
-        break
-      }
-      if (type === Op.setData) judged.push(this.#node)
+      if (this.#judgedCode !== Code.ok) return index
+      judged.push(type === Op.check ? NONE : this.#node, this.#dataAt, this.#dataLength)
     }
     judged.length = 0
     r.pos = first
-    return judgement
+    return undefined
+  }
+
+  /** Does what `#judgeSets` found to be right. */
+  #doJudged(): void {
+    const { tree, reply } = this
+    const { buf } = this.#body
+    const judged = this.#judged
+    for (let i = 0; i < judged.length; i += judgedNumbers) {
+      const node = judged[i] as NodeRef
+      if (this.#wanted) writeMultiHeader(reply, node === NONE ? Op.check : Op.setData, 0)
+      if (node === NONE) continue
+      const start = judged[i + 1] as number
+      const length = judged[i + 2] as number
+      tree.replaceData(node, buf, start, length, this.#zxid, this.#time)
+      this.#tellData(node)
+    }
   }
 
   /** Results of a failed multi: 0 before the failed operation, its code, runtimeInconsistency behind it. */

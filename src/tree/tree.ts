@@ -2,7 +2,7 @@
 // Everything here is a function of the applied history alone. The rules of each operation are in apply.ts; this
 // file keeps the indexes, the running digest, the lists of what the next checkpoint must write, and the undo of a
 // multi consistent with every change.
-import { assert, assertNever } from '../base/assert.ts'
+import { assert, InvariantError } from '../base/assert.ts'
 import { EventType } from '../base/opcodes.ts'
 import { serverByteOf } from '../base/session-ids.ts'
 import type { Writer } from '../jute/writer.ts'
@@ -40,37 +40,10 @@ export class Changes {
   }
 }
 
-/**
- * A znode that a multi has touched, however often it is removed and comes back: references are reused meanwhile, and
- * a restored znode may get another one than it had.
- */
-type Touched = { ref: NodeRef }
-
-/** How one change inside a multi is taken back. */
-type Undo =
-  | {
-      readonly type: 'insert'
-      readonly node: Touched
-      readonly parent: Touched
-      readonly cversion: number
-      readonly pzxid: number
-    }
-  | {
-      readonly type: 'remove'
-      readonly node: Touched
-      readonly parent: Touched
-      readonly image: Image
-      readonly pzxid: number
-    }
-  | {
-      readonly type: 'data'
-      readonly node: Touched
-      readonly data: Buffer | null
-      readonly version: number
-      readonly mzxid: number
-      readonly mtime: number
-    }
-  | { readonly type: 'quota'; readonly path: string; readonly added: boolean }
+/** What a step of a multi was, as the last number that it leaves behind for being taken back. */
+const Step = { insert: 0, remove: 1, data: 2, quotaAdded: 3, quotaGone: 4 } as const
+/** Room for so many numbers stays for the next multi. */
+const undoKept = 1 << 16
 
 /** Everything of a znode that was removed. */
 type Image = {
@@ -112,10 +85,12 @@ export class Tree {
   #digestHigh = 0
   #digestLow = 0
   #stale: NodeRef[] = []
-  /** Steps of the multi under way; undefined outside of one. */
-  #undo: Undo[] | undefined
-  /** The znodes among them that exist, by their reference. */
-  readonly #touched = new Map<NodeRef, Touched>()
+  /** A multi is under way: its steps are noted, each as some numbers with its `Step` behind. */
+  #undoing = false
+  #undo: number[] = []
+  #undoCount = 0
+  /** What of these steps is no number: znodes removed, data replaced, paths of quotas. */
+  readonly #undoParts: (Image | Buffer | string | null)[] = []
   #dirty: NodeRef[] = []
   #removed: Buffer[] = []
   #dirtySessions = new Set<number>()
@@ -199,11 +174,10 @@ export class Tree {
   ): NodeRef {
     const store = this.store
     this.touch(parent)
-    const cversion = store.cversion(parent)
     const pzxid = store.pzxid(parent)
     const node = store.create(parent, name, nameStart, nameEnd)
     this.touch(node)
-    store.setCversion(parent, (cversion + 1) | 0)
+    store.setCversion(parent, (store.cversion(parent) + 1) | 0)
     store.setPzxid(parent, zxid)
     store.setCzxid(node, zxid)
     store.setMzxid(node, zxid)
@@ -221,13 +195,11 @@ export class Tree {
       store.setOwner(node, owner)
       this.#index(node, kind, owner)
     }
-    this.#undo?.push({
-      type: 'insert',
-      node: this.#touchedOf(node),
-      parent: this.#touchedOf(parent),
-      cversion,
-      pzxid,
-    })
+    if (this.#undoing) {
+      this.#note(node)
+      this.#note(pzxid)
+      this.#note(Step.insert)
+    }
     return node
   }
 
@@ -236,7 +208,13 @@ export class Tree {
     const store = this.store
     const parent = store.parent(node)
     this.touch(parent)
-    if (this.#undo !== undefined) this.#rememberRemoved(node, parent)
+    if (this.#undoing) {
+      this.#undoParts.push(this.#imageOf(node))
+      this.#note(node)
+      this.#note(parent)
+      this.#note(store.pzxid(parent))
+      this.#note(Step.remove)
+    }
     store.setPzxid(parent, zxid)
     this.#drop(node)
   }
@@ -252,7 +230,7 @@ export class Tree {
   ): void {
     const store = this.store
     this.touch(node)
-    if (this.#undo !== undefined) this.#rememberData(node)
+    if (this.#undoing) this.#rememberData(node)
     this.#dirtyBytes += Math.max(length - Math.max(store.dataLength(node), 0), 0)
     if (length >= 0) store.setData(node, data, start, start + length)
     else store.clearData(node)
@@ -264,7 +242,7 @@ export class Tree {
   /** Replaces data without a trace in the stat: quota usage (semantics.md rule 64). */
   overwriteData(node: NodeRef, text: string): void {
     this.touch(node)
-    if (this.#undo !== undefined) this.#rememberData(node)
+    if (this.#undoing) this.#rememberData(node)
     const bytes = Buffer.from(text)
     this.store.setData(node, bytes, 0, bytes.length)
   }
@@ -272,7 +250,7 @@ export class Tree {
   /** Replaces a znode's ACL and counts its aversion up. */
   replaceAcl(node: NodeRef, acl: number): void {
     const store = this.store
-    assert(this.#undo === undefined, 'an ACL inside a multi can not be taken back')
+    assert(!this.#undoing, 'an ACL inside a multi can not be taken back')
     this.touch(node)
     this.acls.retain(acl)
     this.acls.release(store.acl(node))
@@ -382,96 +360,107 @@ export class Tree {
 
   /** From here on changes can be taken back. */
   begin(): void {
-    assert(this.#undo === undefined, 'a multi inside a multi')
-    this.#undo = []
+    assert(!this.#undoing, 'a multi inside a multi')
+    this.#undoing = true
   }
 
   /** The changes since `begin` stay. */
   commit(): void {
-    for (const step of this.#undo as Undo[])
-      if (step.type === 'remove') this.acls.release(step.image.numbers[aclOfImage] as number)
-    this.#undo = undefined
-    this.#touched.clear()
+    for (const part of this.#undoParts)
+      if (part !== null && typeof part === 'object' && 'numbers' in part)
+        this.acls.release(part.numbers[aclOfImage] as number)
+    this.#endUndo()
   }
 
-  /** Takes back every change since `begin`, the last one first. */
+  /**
+   * Takes back every change since `begin`, the last one first. A znode that comes back may get another reference than it
+   * had: steps before its removal mean the new one, until that of its own insertion.
+   */
   rollback(): void {
-    const undo = this.#undo as Undo[]
-    this.#undo = undefined
-    this.#touched.clear()
-    for (let i = undo.length - 1; i >= 0; i--) this.#takeBack(undo[i] as Undo)
+    this.#undoing = false
+    const moved = new Map<NodeRef, NodeRef>()
+    while (this.#undoCount > 0) this.#takeBack(moved)
+    this.#endUndo()
   }
 
-  #touchedOf(node: NodeRef): Touched {
-    let touched = this.#touched.get(node)
-    if (touched === undefined) {
-      touched = { ref: node }
-      this.#touched.set(node, touched)
-    }
-    return touched
+  #endUndo(): void {
+    this.#undoing = false
+    this.#undoCount = 0
+    this.#undoParts.length = 0
+    if (this.#undo.length > undoKept) this.#undo = []
   }
 
-  #takeBack(step: Undo): void {
+  #note(value: number): void {
+    this.#undo[this.#undoCount++] = value
+  }
+
+  #noted(): number {
+    return this.#undo[--this.#undoCount] as number
+  }
+
+  #takeBack(moved: Map<NodeRef, NodeRef>): void {
     const store = this.store
-    switch (step.type) {
-      case 'insert':
-        this.#drop(step.node.ref)
-        this.touch(step.parent.ref)
-        store.setCversion(step.parent.ref, step.cversion)
-        store.setPzxid(step.parent.ref, step.pzxid)
-        break
-      case 'remove':
-        this.touch(step.parent.ref)
-        step.node.ref = this.#restore(step.parent.ref, step.image)
-        store.setPzxid(step.parent.ref, step.pzxid)
-        break
-      case 'data': {
-        const { ref } = step.node
-        this.touch(ref)
-        if (step.data === null) store.clearData(ref)
-        else store.setData(ref, step.data, 0, step.data.length)
-        store.setVersion(ref, step.version)
-        store.setMzxid(ref, step.mzxid)
-        store.setMtime(ref, step.mtime)
+    const step = this.#noted()
+    switch (step) {
+      case Step.insert: {
+        const pzxid = this.#noted()
+        const noted = this.#noted()
+        const node = moved.get(noted) ?? noted
+        const parent = store.parent(node)
+        moved.delete(noted)
+        this.#drop(node)
+        this.touch(parent)
+        store.setCversion(parent, (store.cversion(parent) - 1) | 0)
+        store.setPzxid(parent, pzxid)
         break
       }
-      case 'quota':
-        if (step.added) this.quotas.paths.delete(step.path)
-        else this.quotas.paths.add(step.path)
+      case Step.remove: {
+        const pzxid = this.#noted()
+        const notedParent = this.#noted()
+        const parent = moved.get(notedParent) ?? notedParent
+        this.touch(parent)
+        moved.set(this.#noted(), this.#restore(parent, this.#undoParts.pop() as Image))
+        store.setPzxid(parent, pzxid)
+        break
+      }
+      case Step.data: {
+        const noted = this.#noted()
+        const node = moved.get(noted) ?? noted
+        const data = this.#undoParts.pop() as Buffer | null
+        this.touch(node)
+        if (data === null) store.clearData(node)
+        else store.setData(node, data, 0, data.length)
+        store.setMtime(node, this.#noted())
+        store.setMzxid(node, this.#noted())
+        store.setVersion(node, this.#noted())
+        break
+      }
+      case Step.quotaAdded:
+        this.quotas.paths.delete(this.#undoParts.pop() as string)
+        break
+      case Step.quotaGone:
+        this.quotas.paths.add(this.#undoParts.pop() as string)
         break
       default:
-        assertNever(step)
+        throw new InvariantError(`a step of kind ${step} can not be taken back`)
     }
   }
 
   /** For the quota table: its set of paths changed inside a multi. */
   rememberQuota(path: string, added: boolean): void {
-    this.#undo?.push({ type: 'quota', path, added })
-  }
-
-  #rememberRemoved(node: NodeRef, parent: NodeRef): void {
-    const undo = this.#undo as Undo[]
-    undo.push({
-      type: 'remove',
-      node: this.#touchedOf(node),
-      parent: this.#touchedOf(parent),
-      image: this.#imageOf(node),
-      pzxid: this.store.pzxid(parent),
-    })
-    this.#touched.delete(node)
+    if (!this.#undoing) return
+    this.#undoParts.push(path)
+    this.#note(added ? Step.quotaAdded : Step.quotaGone)
   }
 
   #rememberData(node: NodeRef): void {
     const store = this.store
-    const undo = this.#undo as Undo[]
-    undo.push({
-      type: 'data',
-      node: this.#touchedOf(node),
-      data: this.data(node),
-      version: store.version(node),
-      mzxid: store.mzxid(node),
-      mtime: store.mtime(node),
-    })
+    this.#undoParts.push(this.data(node))
+    this.#note(store.version(node))
+    this.#note(store.mzxid(node))
+    this.#note(store.mtime(node))
+    this.#note(node)
+    this.#note(Step.data)
   }
 
   #imageOf(node: NodeRef): Image {
@@ -649,7 +638,7 @@ export class Tree {
    * be under way (asserted).
    */
   adopt(other: Tree): void {
-    assert(this.#undo === undefined && this.#encodePending === undefined, 'the tree is in use')
+    assert(!this.#undoing && this.#encodePending === undefined, 'the tree is in use')
     this.store = other.store
     this.acls = other.acls
     this.quotas.paths.clear()

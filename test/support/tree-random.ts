@@ -179,12 +179,36 @@ const likely: fc.Arbitrary<Operation> = fc.oneof(
   }),
   fc.record({ type: fc.constant('setData'), path: goodPath, data: plainData, version: fc.constant(-1) }),
 )
-const multiRequest: fc.Arbitrary<Request> = fc.record({
-  type: fc.constant('multi'),
-  operations: fc.array(fc.oneof({ weight: 3, arbitrary: inMulti }, { weight: 2, arbitrary: likely }), {
-    maxLength: 7,
+/** Of few znodes, so that the same one comes twice, and the second time under the version that the first one leaves. */
+const fewPaths = fc.constantFrom('/a', '/a', '/b', '/a/b')
+const setOrCheck: fc.Arbitrary<Operation> = fc.oneof(
+  fc.record({
+    type: fc.constant('setData'),
+    path: fewPaths,
+    data: plainData,
+    version: fc.constantFrom(-1, -1, -1, 0, 1, 2, 3),
   }),
-})
+  fc.record({ type: fc.constant('check'), path: fewPaths, version: fc.constantFrom(-1, -1, 0, 1, 2, 3) }),
+)
+/** Znodes that go and come back, also under another one's reference. */
+const comingAndGoing: fc.Arbitrary<Operation> = fc.oneof(
+  fc.tuple(fewPaths, plainData, fc.constantFrom(0, 0, 1)).map(([path, data, flags]): Operation => {
+    return { type: 'create', op: Op.create, path, data, acl: [any], flags, ttl: 0 }
+  }),
+  fc.record({ type: fc.constant('delete'), path: fewPaths, version: fc.constant(-1) }),
+  fc.record({ type: fc.constant('setData'), path: fewPaths, data: plainData, version: fc.constant(-1) }),
+)
+const operations = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.array(fc.oneof({ weight: 3, arbitrary: inMulti }, { weight: 2, arbitrary: likely }), {
+      maxLength: 7,
+    }),
+  },
+  { weight: 1, arbitrary: fc.array(setOrCheck, { maxLength: 7 }) },
+  { weight: 1, arbitrary: fc.array(comingAndGoing, { maxLength: 9 }) },
+)
+const multiRequest: fc.Arbitrary<Request> = fc.record({ type: fc.constant('multi'), operations })
 
 export const request: fc.Arbitrary<Request> = fc.oneof(
   { weight: 26, arbitrary: createRequest },

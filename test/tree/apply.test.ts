@@ -9,7 +9,7 @@ import type { Id } from '../../src/tree/acl.ts'
 import { Applier } from '../../src/tree/apply.ts'
 import { Batch, BatchOption } from '../../src/tree/batch.ts'
 import { Tree } from '../../src/tree/tree.ts'
-import { checkTree, outcomeOf, stateOfTree } from '../support/tree-state.ts'
+import { assertSameState, checkTree, outcomeOf, stateOfTree } from '../support/tree-state.ts'
 import {
   type AclList,
   batchOf,
@@ -364,6 +364,79 @@ test('a failed multi answers 0 before the failed operation, its error, and -2 be
   )
   assert.equal(server.has('/m'), false)
   assert.deepEqual(server.changes(), [])
+})
+
+test('a multi of sets and checks sees what its sets before have done, with watchers and without', () => {
+  for (const watched of [true, false]) {
+    const server = new Server().all(create('/a', 'old'), create('/b', 'old'))
+    server.tree.watched = watched
+    const request = multi(
+      setData('/a', 'one', 0),
+      setData('/b', null),
+      check('/a', 1),
+      setData('/a', 'two', 1),
+    )
+    assert.equal(server.do(request), 0)
+    assert.deepEqual(
+      server.outcome(request).results.map(({ stat }) => stat?.version),
+      [1, 1, undefined, 2],
+    )
+    assert.deepEqual(server.changes(), watched ? ['3 /a', '3 /b', '3 /a'] : [])
+    const before = stateOfTree(server.tree)
+    for (const failing of [check('/a', 2), setData('/a', 'x', 2), setData('/none', 'x'), check('/a', 1)])
+      assert.equal(server.do(multi(setData('/a', 'three'), setData('/b', 'x', 1), failing, failing)), 0)
+    assertSameState(
+      stateOfTree(server.tree).filter((line) => !line.startsWith('zxid')),
+      before.filter((line) => !line.startsWith('zxid')),
+      'multis that failed',
+    )
+    checkTree(server.tree)
+  }
+})
+
+test('a multi of more sets than are judged beforehand sets all of them or none', () => {
+  for (const failing of [[], [check('/a', 0)]]) {
+    const server = new Server().all(create('/a', 'old'))
+    const sets = Array.from({ length: 70 }, (_, i) => setData('/a', `${i}`, i))
+    server.do(multi(...sets, ...failing))
+    assert.equal(server.tree.store.version(server.tree.store.findPath('/a')), failing.length === 0 ? 70 : 0)
+    checkTree(server.tree)
+  }
+})
+
+test('znodes that a failed multi removed, some of them more than once, are back with all that they had', () => {
+  const server = new Server().all(
+    create('/a', 'a'),
+    create('/b', 'b'),
+    create('/b/e', 'mine', 1),
+    setData('/b', 'again'),
+  )
+  const before = stateOfTree(server.tree)
+  const request = multi(
+    remove('/b/e'),
+    setData('/b', 'third'),
+    remove('/b'),
+    create('/c', 'takes the place'),
+    create('/b', 'another'),
+    create('/b/e', 'another', 1),
+    setData('/b/e', 'x'),
+    remove('/b/e'),
+    remove('/b'),
+    remove('/a'),
+    create('/a', 'last'),
+    check('/a', 7),
+  )
+  server.do(request)
+  assert.deepEqual(
+    server.outcome(request).results.map(({ err }) => err),
+    [...Array.from({ length: 11 }, () => 0), -103],
+  )
+  assertSameState(
+    stateOfTree(server.tree).filter((line) => !line.startsWith('zxid')),
+    before.filter((line) => !line.startsWith('zxid')),
+    'rolled back',
+  )
+  checkTree(server.tree)
 })
 
 test('an empty multi succeeds and answers with the end only', () => {

@@ -94,6 +94,7 @@ for (const [title, watched] of [
       'setAcl -114',
       'multi 0',
       'multi -101',
+      'multi -103',
       'multi -110',
       'multi -111',
       'closeSession 0',
