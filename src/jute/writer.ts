@@ -7,11 +7,12 @@ const high = 2 ** 32
 export class Writer {
   buf: Buffer
   pos = 0
-  #view: DataView
+  /** Of all of `buf`; another one after `ensure` or anything that writes. */
+  view: DataView
 
   constructor(size = 4096) {
     this.buf = Buffer.allocUnsafeSlow(size)
-    this.#view = new DataView(this.buf.buffer, 0, this.buf.length)
+    this.view = new DataView(this.buf.buffer, 0, this.buf.length)
   }
 
   /** Makes room for `bytes` more. */
@@ -22,7 +23,7 @@ export class Writer {
     const grown = Buffer.allocUnsafeSlow(size)
     this.buf.copy(grown, 0, 0, this.pos)
     this.buf = grown
-    this.#view = new DataView(grown.buffer, 0, size)
+    this.view = new DataView(grown.buffer, 0, size)
   }
 
   /** Forgets the content and keeps the room, unless it grew beyond `keep` bytes. */
@@ -30,7 +31,7 @@ export class Writer {
     this.pos = 0
     if (this.buf.length > keep) {
       this.buf = Buffer.allocUnsafeSlow(4096)
-      this.#view = new DataView(this.buf.buffer, 0, 4096)
+      this.view = new DataView(this.buf.buffer, 0, 4096)
     }
   }
 
@@ -41,7 +42,7 @@ export class Writer {
 
   byte(value: number): void {
     this.ensure(1)
-    this.#view.setUint8(this.pos++, value)
+    this.view.setUint8(this.pos++, value)
   }
 
   bool(value: boolean): void {
@@ -50,20 +51,19 @@ export class Writer {
 
   int(value: number): void {
     this.ensure(4)
-    this.#view.setInt32(this.pos, value)
+    this.view.setInt32(this.pos, value)
     this.pos += 4
   }
 
   /** Overwrites the int at `at`, for lengths that are known later. */
   intAt(at: number, value: number): void {
-    this.#view.setInt32(at, value)
+    this.view.setInt32(at, value)
   }
 
   /** A number within ±2^53 as signed 64 bit; the high half is floored, so that -1 is all ones. */
   long(value: number): void {
     this.ensure(8)
-    this.#view.setInt32(this.pos, Math.floor(value / high))
-    this.#view.setUint32(this.pos + 4, value >>> 0)
+    writeLong(this.view, this.pos, value)
     this.pos += 8
   }
 
@@ -110,6 +110,12 @@ export class Writer {
     this.int(values.length)
     for (const value of values) this.string(value)
   }
+}
+
+/** `Writer.long` at a place of its own, which must have room. */
+export function writeLong(view: DataView, at: number, value: number): void {
+  view.setInt32(at, Math.floor(value / high))
+  view.setUint32(at + 4, value >>> 0)
 }
 
 const surrogates = /[\ud800-\udfff]/

@@ -4,7 +4,7 @@
 import { Buffer } from 'node:buffer'
 import { assert } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
-import { NONE, type NodeRef, type Store } from './store.ts'
+import { NONE, type NodeRef, type NodeStat, type Store } from './store.ts'
 import { copyBytes, encodeUtf8, equalBytes, hashByte, hashEnd, hashName, hashStart } from './store-bytes.ts'
 import { NameIndex } from './store-index.ts'
 import { inlineNameBytes, maxNameLength, Records } from './store-records.ts'
@@ -264,6 +264,10 @@ class FlatStore implements Store {
   #needScratch(length: number): void {
     if (length <= this.#scratch.length) return
     this.#scratch = Buffer.alloc(2 ** Math.ceil(Math.log2(length)))
+  }
+
+  readStat(node: NodeRef, stat: NodeStat): void {
+    this.#records.readStat(node, stat)
   }
 
   czxid(node: NodeRef): number {

@@ -6,7 +6,7 @@
 // at every use (measured: 1.7 ns against 4-5 ns per field).
 import { assert } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
-import { NONE, type NodeRef } from './store.ts'
+import { NONE, type NodeRef, type NodeStat } from './store.ts'
 import { equalBytes } from './store-bytes.ts'
 import { addRoom, type Roomy, removeRoom } from './store-room.ts'
 
@@ -350,6 +350,24 @@ export class Records {
 
   setFlags(node: NodeRef, flags: number): void {
     this.#setWord(node, infoAt, (this.#word(node, infoAt) & ~(255 << flagsShift)) | (flags << flagsShift))
+  }
+
+  readStat(node: NodeRef, stat: NodeStat): void {
+    const doubles = this.#doubles[node >>> pageShift]!
+    const words = this.#words[node >>> pageShift]!
+    const double = (node & pageMask) * recordDoubles
+    const word = (node & pageMask) * recordWords
+    stat.czxid = doubles[double + czxidAt]!
+    stat.mzxid = doubles[double + mzxidAt]!
+    stat.pzxid = doubles[double + pzxidAt]!
+    stat.ctime = doubles[double + ctimeAt]!
+    stat.mtime = doubles[double + mtimeAt]!
+    stat.version = words[word + versionAt]!
+    stat.cversion = words[word + cversionAt]!
+    stat.aversion = words[word + aversionAt]!
+    stat.numChildren = words[word + numChildrenAt]!
+    stat.dataLength = words[word + dataLengthAt]!
+    stat.kind = (words[word + infoAt]! >>> kindShift) & 3
   }
 
   czxid(node: NodeRef): number {

@@ -23,6 +23,21 @@ export const NodeFlag = {
   stored: 8,
 } as const
 
+/** The numbers of a znode's stat, read at once: one by one they cost several times as much. */
+export class NodeStat {
+  czxid = 0
+  mzxid = 0
+  pzxid = 0
+  ctime = 0
+  mtime = 0
+  version = 0
+  cversion = 0
+  aversion = 0
+  numChildren = 0
+  dataLength = 0
+  kind = 0
+}
+
 /**
  * Flat storage of znodes. Paths and names are UTF-8 bytes in place: `buf[start, end)`.
  * All getters and setters take a reference of a live znode; anything else is a bug (checked by `check`).
@@ -85,6 +100,8 @@ export interface Store {
   /** Makes the data null. */
   clearData(node: NodeRef): void
 
+  /** Fills `stat`. */
+  readStat(node: NodeRef, stat: NodeStat): void
   czxid(node: NodeRef): number
   setCzxid(node: NodeRef, zxid: number): void
   mzxid(node: NodeRef): number
