@@ -5,6 +5,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import type { LogLevel } from '../base/log.ts'
 import { zabdVersion } from '../base/version.ts'
 import type { FlagSetting } from '../config/types.ts'
+import type { BenchFlags } from './bench.ts'
 import { ExitCode } from './exit.ts'
 import type { LogFormat, Machine } from './start.ts'
 
@@ -144,6 +145,25 @@ export async function run(args: readonly string[], machine: Machine): Promise<Ex
     code = await runStatus(asked, machine.out, machine.err)
   })
 
+  const bench = program
+    .command('bench')
+    .description('measure how fast servers are, below a znode that is made for it and removed')
+    .argument(
+      '[host:port]',
+      'plain client port of a server, or several with commas between',
+      '127.0.0.1:2181',
+    )
+    .addHelpText('after', benchExamples)
+  for (const [flag, help, value] of benchFlags) bench.option(flag, help, value)
+  bench
+    .option('--auth <scheme:id>', 'credentials, like digest:user:password; may be repeated', listed)
+    .option('--clean', 'only remove what runs left that did not end cleanly')
+    .option('--json', 'print JSON')
+  bench.action(async (addresses: string, options: BenchFlags) => {
+    const { runBench } = await import('./bench.ts')
+    code = await runBench(addresses, options, machine)
+  })
+
   try {
     await program.parseAsync(args, { from: 'user' })
     return code
@@ -170,7 +190,7 @@ function addStartOptions(start: Command, settings: FlagSetting[]): void {
     .option(
       '--server <id=host:port>',
       'a member of the ensemble; once for each, the same on all (default: none, a server on its own)',
-      (value: string, before: string[] = []) => [...before, value],
+      listed,
     )
     .option(
       '--join',
@@ -231,6 +251,47 @@ Examples:
                                                 one more for it; then: reconfig -add 'server.4=host4:2888;2181'
 
 Exit codes: 0 clean, 1 unexpected, 2 bad usage or configuration, 3 data can not be read, 4 address in use`
+
+/** Flags of `zabd bench` with a value: flag, help, default. */
+const benchFlags: readonly (readonly [flag: string, help: string, value?: string])[] = [
+  ['-m, --mode <mode>', 'load: requests; sessions: open many; watches: tell many of a change', 'load'],
+  ['-c, --connections <n>', 'connections, spread over the servers', '10'],
+  ['-d, --depth <n>', 'requests under way on each connection', '10'],
+  [
+    '-r, --rate <n>',
+    'send so many requests per second in all, whatever comes back (default: as fast as they are answered)',
+  ],
+  ['-s, --seconds <s>', 'how long to measure', '10'],
+  ['-w, --warm-up <s>', 'how long before it', '2'],
+  [
+    '-x, --mix <list>',
+    'get, exists, children, set, create (sequential), ephemeral (create and delete), multi, sync; several with shares',
+    'get=90,set=10',
+  ],
+  ['-k, --keys <n>', 'znodes to read and set', '1000'],
+  ['-v, --value-size <bytes>', 'data of a znode', '100'],
+  ['-b, --batch <n>', 'sets in a multi', '10'],
+  ['--sessions <n>', 'with --mode sessions: how many', '2000'],
+  ['--in-progress <n>', 'with --mode sessions: how many are being opened at a time', '40'],
+  ['--prefix <path>', 'znode that all is done below; one that is there already is left alone', '/zabd-bench'],
+  ['--session-timeout <ms>', 'session timeout to ask for', '30000'],
+  ['--threads <n>', 'threads of this client that share a load', '1'],
+]
+
+const benchExamples = `
+Examples:
+  zabd bench zk1:2181,zk2:2181,zk3:2181             90 % reads, 10 % writes, 10 connections with 10 requests under way
+  zabd bench --mix set --connections 1 --depth 1    how long a lone write takes
+  zabd bench --mix set --rate 1000 --seconds 60     latency and pauses under a steady load
+  zabd bench --mode sessions --sessions 5000        how fast sessions open
+  zabd bench --mode watches --connections 1000      how fast a change reaches a thousand watchers
+
+Ctrl-C ends it early, with a result. Exit codes: 0 no errors, 1 errors or no server, 2 bad usage`
+
+/** A flag that may be repeated. */
+function listed(value: string, before: readonly string[] = []): readonly string[] {
+  return [...before, value]
+}
 
 function parseTimeout(text: string): number {
   const timeoutMs = /^\d{1,9}$/.test(text) ? Number(text) : 0

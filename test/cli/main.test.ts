@@ -180,6 +180,7 @@ const refused: readonly (readonly [line: string, expected: RegExp])[] = [
   ['start bad.cfg', /\n {2}bad.cfg:1: tickTime=abc is not valid: .*\n {2}bad.cfg: dataDir is missing: /],
   ['status nonsense:', /^zabd: nonsense: is not an address: expected host:port/],
   ['status --timeout 0', /at least 1/],
+  ['bench --depth 0', /^zabd: --depth 0 is not a whole number from 1 to/],
 ]
 
 for (const [line, expected] of refused) {
