@@ -11,7 +11,7 @@ const remedies: Readonly<Record<StorageErrorKind, string>> = {
   corrupt: `Restore the data and log directories from one backup. ${fromLeaderRemedy}`,
   full: 'Make room on this file system; the server goes on by itself when it can write again.',
   io: 'Check the disk, the mount and that the process may read and write here.',
-  format: 'Start the zabd release that wrote this data, or a newer one.',
+  format: 'Start the zabd release that wrote this data.',
 }
 
 /** A StorageError with the usual remedy of its kind, unless another is given. */
@@ -61,6 +61,6 @@ function causes(error: unknown): [string, string][] {
 function fileIn(dir: string, text: string): string {
   const start = text.indexOf(`${dir}/`)
   if (start < 0) return dir
-  const name = /^[\w.-]+/.exec(text.slice(start + dir.length + 1))
+  const name = /^[\w./-]+/.exec(text.slice(start + dir.length + 1))
   return name === null ? dir : `${dir}/${name[0]}`
 }

@@ -1,6 +1,9 @@
 // The few things done to files beside LevelDB: durable small files, directory sizes, making names and logs durable.
-import { mkdir, open, readdir, rename, stat } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+
+// More than the largest request (jute.maxbuffer, 1 MiB): a disk that takes less is not worth returning to work for.
+const probeBytes = 2 << 20
 
 /**
  * Writes a small file so that after a crash either the old content or the new is there, and it is durable at return. With
@@ -31,6 +34,25 @@ export async function makeDirectory(path: string): Promise<void> {
   const first = await mkdir(path, { recursive: true })
   if (first === undefined) return
   for (let at = path; at.length >= first.length; at = dirname(at)) await syncDirectory(dirname(at))
+}
+
+/**
+ * Sees whether the disk of `path` takes a synced write of some size, in a file beside it that is gone afterwards. Rejects
+ * with the system's error.
+ */
+export async function probeRoom(path: string): Promise<void> {
+  const probe = `${path}.probe`
+  try {
+    const file = await open(probe, 'w')
+    try {
+      await file.writeFile(Buffer.alloc(probeBytes, 'probe'))
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+  } finally {
+    await rm(probe, { force: true })
+  }
 }
 
 /** Makes every write-ahead file of a LevelDB directory durable; for a database that is written without sync. */

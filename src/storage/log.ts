@@ -1,52 +1,49 @@
-// The log on LevelDB: one record per entry, one for the log's own state, few for votings and for where entries end
-// (docs/storage.md). An append is one synced write. It never looks into an entry's bytes, and never returns an entry that is not the next one of what was appended.
+// The log on LevelDB: one record per entry and few for where entries end, in segments (segments.ts), and a file for the
+// log's own state (docs/storage.md). An append is one synced write. It never looks into an entry's bytes, and never returns
+// an entry that is not the next one of what was appended.
 import { assert, InvariantError } from '../base/assert.ts'
 import { epochOf, formatZxid } from '../base/zxid.ts'
 import type { Entry, Epochs, VotingAt } from '../zab/types.ts'
-import { chunkBytes, type Database, type Db } from './database.ts'
+import { chunkBytes, type Db } from './database.ts'
 import { fromLeaderRemedy, storageError, toStorageError } from './errors.ts'
-import { syncLevelLogs } from './files.ts'
-import { type Mark, readMark, writeMark } from './format.ts'
+import { bytesBelow, probeRoom } from './files.ts'
+import { emptyState, type LogState, readLogState, writeLogState } from './log-state.ts'
 import {
   decodeEnds,
   decodeEntry,
-  decodeState,
-  decodeVoting,
   type Ends,
   encodeEnds,
   encodeEntry,
-  encodeState,
-  encodeVoting,
   endsKey,
   entryKey,
-  type LogState,
+  isEntryKey,
   type StoredEntry,
-  stateKey,
-  votingKey,
   zxidOfKey,
 } from './records.ts'
+import { type Segment, Segments } from './segments.ts'
 import type { LogIndex, LogStore, StorageError, StorageLogger } from './types.ts'
+import { WriteGate } from './write-gate.ts'
 
 /** Entries per chunk of a reading iterator; big ones end a chunk earlier by their bytes. */
 const chunkEntries = 1000
-/** Below this many bytes given free it is not worth making LevelDB compact at once. */
-const compactFromBytes = 32 << 20
+/** A trim begins another segment from so many bytes on: there are few, and what is kept in vain is not much. */
+const defaultSegmentBytes = 32 << 20
 
 /** Entries per record of where entries end: so many keys are read at most to know the rest. */
 const endsPerRecord = 512
 
-const firstKey = entryKey(0)
-/** Above every entry's key. */
-const endKey = Buffer.from('m')
-
 export type LogOptions = {
+  /** Of the segments. */
+  readonly dir: string
+  readonly stateFile: string
   /** false: appends are not synced (forceSync=no); a power failure may then lose what was acknowledged. */
   readonly sync: boolean
   readonly dataId: string
-  readonly markFile: string
   /** Zxid of the newest checkpoint, 0 without one: what is above it exists in the log only. */
   readonly checkpointZxid: () => number
   readonly logger: StorageLogger | undefined
+  /** For tests. */
+  readonly segmentBytes?: number | undefined
 }
 
 /** What an installed checkpoint makes of the log. */
@@ -57,62 +54,63 @@ export type Reset = {
   readonly voting: VotingAt | undefined
 }
 
-/** `LogStore` on a LevelDB directory. */
+/** `LogStore` on LevelDB directories. */
 export class LevelLog implements LogStore {
-  readonly #database: Database
   readonly #options: LogOptions
+  readonly #gate: WriteGate
+  #segments: Segments
   #state: LogState
-  #mark: Mark
   #lastZxid: number
-  /** Of what the database has: those that `index` tells of, ascending. */
+  /** Those that `index` tells of, ascending. Replaced and never changed. */
   #votings: readonly VotingAt[]
-  /** The newest entries, which no record of ends has yet; replaced and never changed. */
+  /** The newest entries of the active segment, which no record of ends has yet; replaced and never changed. */
   #tail: Ends
+  /** What was written into the active segment, about. */
+  #activeBytes: number
   #appending = false
   /** Number of truncations and resets under way or waiting. */
   #shrinking = 0
+  #closed = false
   /** While a checkpoint is being installed: what that makes of the log, undefined for nothing. `reopen` asks after a failure. */
   #install: (() => Promise<Reset | undefined>) | undefined
-  /** Bytes of entries trimmed since LevelDB was last made to compact. */
-  #trimmedBytes = 0
-  /** Settles when the deletion of trimmed entries is done. */
+  /** Settles when the segments that are none any more are deleted. */
   #clearing: Promise<void> = Promise.resolve()
 
-  private constructor(database: Database, options: LogOptions, found: Recovered) {
-    this.#database = database
+  private constructor(options: LogOptions, found: Found) {
     this.#options = options
+    this.#gate = new WriteGate(options.dir)
+    this.#segments = found.segments
     this.#state = found.state
-    this.#mark = found.mark
     this.#lastZxid = found.lastZxid
     this.#votings = found.votings
     this.#tail = found.tail
+    this.#activeBytes = found.activeBytes
   }
 
-  /** Writes the records of an empty log for data `dataId` into a database that has no entries. */
-  static async create(database: Database, { dataId, markFile }: LogOptions): Promise<void> {
-    const { lastZxid, revision } = emptyState
-    await database.write('creating the log', async (db) => {
-      await db.put(stateKey, encodeState({ ...emptyState, dataId }), { sync: true })
-      await writeMark(markFile, { dataId, clean: true, lastZxid, revision })
-    })
+  /** Makes an empty log for data `dataId`, where there is none with any history. Rejects with StorageError. */
+  static async create({ dir, stateFile, dataId }: LogOptions): Promise<void> {
+    try {
+      await Segments.create(dir)
+      await writeLogState(stateFile, emptyState(dataId))
+    } catch (error) {
+      throw toStorageError(error, dir, 'creating the log')
+    }
   }
 
-  /** Whether the database has anything that a server could miss: an entry, an epoch, a trimmed past. */
-  static async hasHistory(database: Database): Promise<boolean> {
-    return await database.read('reading the log', async (db) => {
-      const value = await db.get(stateKey)
-      const state = value === undefined ? undefined : decodeState(value)
+  /** Whether there is anything that a server could miss: an entry, an epoch, a trimmed past. Rejects with StorageError. */
+  static async hasHistory({ dir, stateFile }: LogOptions): Promise<boolean> {
+    try {
+      const state = await readLogState(stateFile)
       if (state !== undefined && (state.epochs.accepted > 0 || state.lastZxid > 0)) return true
-      return (await db.keys({ gte: firstKey, lt: endKey, limit: 1 }).all()).length > 0
-    })
+      return await Segments.haveRecords(dir)
+    } catch (error) {
+      throw toStorageError(error, dir, 'reading the log')
+    }
   }
 
-  /** Reads and checks the log's state and its end. Throws StorageError (corrupt, format, io). */
-  static async open(database: Database, options: LogOptions): Promise<LevelLog> {
-    const found = await recover(database.db, database.dir, options)
-    const log = new LevelLog(database, options, found)
-    log.#clearTrimmed()
-    return log
+  /** Reads and checks the log's state and its end. Rejects with StorageError (corrupt, format, io). */
+  static async open(options: LogOptions): Promise<LevelLog> {
+    return new LevelLog(options, await recover(options))
   }
 
   get epochs(): Epochs {
@@ -132,7 +130,7 @@ export class LevelLog implements LogStore {
   }
 
   get failure(): StorageError | undefined {
-    return this.#database.failure
+    return this.#gate.failure
   }
 
   /** Number of installed checkpoints that the log has followed. */
@@ -145,46 +143,53 @@ export class LevelLog implements LogStore {
     if (entries.length === 0) return
     this.#appending = true
     try {
-      await this.#write('appending to the log', async (db) => {
-        const last = checkChain(entries, this.#lastZxid)
-        const batch = db.batch()
-        for (const entry of entries) {
-          const { key, value } = encodeEntry(entry, this.#state.revision)
-          batch.put(key, value)
-        }
-        const votings = entries.flatMap(votingIn)
-        for (const voting of votings) batch.put(votingKey(voting.zxid), encodeVoting(voting))
-        const tail = this.#putEnds(batch, entries)
-        await batch.write({ sync: this.#options.sync })
-        this.#lastZxid = last
-        this.#tail = tail
-        if (votings.length > 0) this.#votings = keptOf([...this.#votings, ...votings], this.#state, last)
-      })
+      await this.#write('appending to the log', () => this.#append(entries))
     } finally {
       this.#appending = false
     }
+  }
+
+  async #append(entries: readonly Entry[]): Promise<void> {
+    const last = checkChain(entries, this.#lastZxid)
+    const found = entries.some(({ voting }) => voting !== undefined) ? entries.flatMap(votingIn) : []
+    const votings = found.length === 0 ? this.#votings : [...this.#votings, ...found]
+    // A start looks for reconfigurations where the state says that there may be some.
+    if (found.length > 0) await this.#save({}, votings)
+    const batch = this.#segments.active.db.batch()
+    let bytes = 0
+    for (const entry of entries) {
+      const { key, value } = encodeEntry(entry, this.#state.revision)
+      batch.put(key, value)
+      bytes += value.length
+    }
+    const tail = this.#putEnds(batch, entries)
+    await batch.write({ sync: this.#options.sync })
+    this.#lastZxid = last
+    this.#tail = tail
+    this.#votings = votings
+    this.#activeBytes += bytes
   }
 
   async saveEpochs(epochs: Epochs): Promise<void> {
     const { accepted, current } = epochs
     assert(Number.isSafeInteger(accepted) && accepted >= 0, `accepted epoch ${accepted} is no epoch`)
     assert(Number.isSafeInteger(current) && current >= 0, `current epoch ${current} is no epoch`)
-    await this.#write('saving the epochs', (db) => this.#put(db, { epochs: { accepted, current } }))
+    await this.#write('saving the epochs', () => this.#save({ epochs: { accepted, current } }))
   }
 
   async truncate(zxid: number): Promise<void> {
-    await this.#shrink('truncating the log', async (db) => {
+    await this.#shrink('truncating the log', async () => {
+      const { trimmedTo } = this
       assert(
-        zxid >= this.trimmedTo,
-        `truncation to ${formatZxid(zxid)} is below ${formatZxid(this.trimmedTo)}, where the log begins`,
+        zxid >= trimmedTo,
+        `truncation to ${formatZxid(zxid)} is below ${formatZxid(trimmedTo)}, where the log begins`,
       )
-      if (zxid >= this.#lastZxid) return
-      await this.#put(db, { lastZxid: await this.#boundary(db, zxid) })
+      if (zxid < this.#lastZxid) await this.#cut(await this.#boundary(zxid))
     })
   }
 
   async markDiverged(): Promise<void> {
-    await this.#write('marking the log as diverged', (db) => this.#put(db, { diverged: true }))
+    await this.#write('marking the log as diverged', () => this.#save({ diverged: true }))
   }
 
   /**
@@ -199,12 +204,14 @@ export class LevelLog implements LogStore {
   async reset(to: Reset): Promise<void> {
     assert(!this.#appending, 'the log is reset during an append')
     const { zxid, installs, voting } = to
-    const changes = { lastZxid: zxid, trimmedTo: zxid, installs, diverged: false }
-    await this.#shrink('resetting the log', (db) =>
-      this.#put(db, changes, voting === undefined ? [] : [voting]),
-    )
+    const next = await this.#prepare()
+    await this.#shrink('resetting the log', async () => {
+      const changes = { lastZxid: zxid, trimmedTo: zxid, installs, diverged: false, segments: [next.number] }
+      await this.#save(changes, voting === undefined ? [] : [voting])
+      this.#lastZxid = zxid
+      this.#begin(next, [])
+    })
     this.#install = undefined
-    this.#clearTrimmed()
     await this.#clearing
   }
 
@@ -214,40 +221,49 @@ export class LevelLog implements LogStore {
       zxid <= needed,
       `the log is trimmed to ${formatZxid(zxid)}, but the checkpoint is at ${formatZxid(needed)}`,
     )
-    let trimmed = false
-    await this.#write('trimming the log', async (db) => {
-      const trimmedTo = await this.#boundary(db, Math.min(zxid, this.#lastZxid))
-      if (trimmedTo <= this.trimmedTo) return
-      this.#trimmedBytes += await db.approximateSize(entryKey(this.trimmedTo + 1), entryKey(trimmedTo + 1))
-      await this.#put(db, { trimmedTo })
-      trimmed = true
+    const isFull = this.#activeBytes >= (this.#options.segmentBytes ?? defaultSegmentBytes)
+    const next = isFull ? await this.#prepare() : undefined
+    await this.#write('trimming the log', async () => {
+      const trimmedTo = await this.#boundary(Math.min(zxid, this.#lastZxid))
+      if (trimmedTo <= this.trimmedTo && next === undefined) return
+      const { list } = this.#segments
+      // A segment ends where the next one begins.
+      const kept = list.filter((_, i) => (list[i + 1]?.start ?? this.#lastZxid + 1) > trimmedTo)
+      const numbers = [...kept, ...(next === undefined ? [] : [next])].map(({ number }) => number)
+      await this.#save({ trimmedTo, segments: numbers })
+      if (next === undefined) this.#removeLater(this.#segments.replace(kept))
+      else this.#begin(next, kept)
     })
-    if (!trimmed) return
-    this.#clearTrimmed()
     await this.#clearing
   }
 
   async index(): Promise<LogIndex> {
-    const { trimmedTo, lastZxid } = this
-    const votings = this.#votings
+    assert(this.#shrinking === 0, 'the log is indexed while it is being truncated')
+    const { list } = this.#segments
     const tail = this.#tail
     const state = this.#state
-    const { dir } = this.#database
-    assert(this.#shrinking === 0, 'the log is indexed while it is being truncated')
-    const lasts = await this.#database.read('reading the index of the log', async (db) => {
-      const records = await db.iterator({ gt: endsKey(trimmedTo), lte: endsKey(lastZxid) }).all()
-      const runs = [...records.map((pair) => decodedEnds(dir, pair, state)), tail]
-      const lasts: number[] = []
-      let at = trimmedTo
-      for (const run of runs) {
-        if (run.from > at) throw hole(dir, at, run.from)
-        for (const last of run.lasts) if (last > at) lasts.push(last)
-        at = lasts.at(-1) ?? trimmedTo
-      }
-      if (at !== lastZxid) throw hole(dir, at, lastZxid)
-      return lasts
-    })
-    return { lasts, votings }
+    const lastZxid = this.#lastZxid
+    const votings = this.#votings
+    this.#segments.retain(list)
+    try {
+      const lasts = await this.#gate.read('reading the index of the log', async () => {
+        const { dir } = this.#options
+        const runs: number[][] = []
+        for (const [i, segment] of list.entries()) {
+          const end = list[i + 1]?.start
+          if (end !== undefined && end <= state.trimmedTo) continue
+          const rest = end === undefined ? tail : await tailOf(segment, dir, state, end)
+          runs.push(...(await runsUpTo(rest.from, segment, dir, state)), [...rest.lasts])
+        }
+        const lasts = runs.flat().filter((last) => last > state.trimmedTo)
+        const at = lasts.at(-1) ?? state.trimmedTo
+        if (at !== lastZxid) throw hole(dir, at, lastZxid)
+        return lasts
+      })
+      return { lasts, votings }
+    } finally {
+      this.#segments.release(list)
+    }
   }
 
   read(after: number): AsyncIterable<Entry> {
@@ -258,12 +274,17 @@ export class LevelLog implements LogStore {
       `the log is read from ${formatZxid(after)}, but begins only after ${formatZxid(trimmedTo)}`,
     )
     if (after >= lastZxid) return nothing()
-    const { db } = this.#database
+    const { active } = this.#segments
+    if (this.failure !== undefined && active.db.status !== 'open') throw this.failure
+    const first = this.#segments.at(after)
+    const { list } = this.#segments
+    const segments = list.slice(list.indexOf(first))
+    this.#segments.retain(segments)
     return this.#entries(after, {
-      before: pairsIn(db, { lte: entryKey(after), reverse: true, limit: 1 }),
-      rest: pairsIn(db, { gt: entryKey(after) }),
+      segments,
+      before: pairsIn(first.db, { lt: entryKey(after + 1), reverse: true, limit: 2 }),
+      rest: segments.map(({ db }) => pairsIn(db, { gte: entryKey(after + 1) })),
       state: this.#state,
-      votings: new Map(this.#votings.map((voting) => [voting.zxid, voting])),
       lastZxid,
       appending: this.#appending,
     })
@@ -271,21 +292,24 @@ export class LevelLog implements LogStore {
 
   async reopen(): Promise<void> {
     const known = this.#lastZxid
-    await this.#clearing
-    await this.#database.reopen(async (db) => {
-      const found = await recover(db, this.#database.dir, this.#options)
-      // A truncation or a reset that failed may have been written or not; short of that, nothing durable may be gone.
-      const shrunk = found.state.revision > this.#state.revision
-      if (!shrunk && found.lastZxid < known) throw cutOff(this.#database.dir, found.lastZxid, known)
-      if (found.state.revision < this.#state.revision)
-        throw corrupt(this.#database.dir, 'the newest epochs are gone')
+    await this.#gate.reopen(async () => {
+      await this.#segments.close()
+      await this.#clearing
+      const found = await recover(this.#options)
+      this.#segments = found.segments
+      const { revision } = this.#state
+      // A change of the state that failed may have been written or not; short of that, nothing durable may be gone.
+      if (found.state.revision < revision)
+        throw corrupt(this.#options.stateFile, 'the newest state of the log is gone')
+      if (found.state.revision === revision && found.lastZxid < known)
+        throw cutOff(this.#options.dir, found.lastZxid, known)
+      await probeRoom(this.#options.dir)
       this.#state = found.state
-      this.#mark = found.mark
       this.#lastZxid = found.lastZxid
       this.#votings = found.votings
       this.#tail = found.tail
+      this.#activeBytes = found.activeBytes
     })
-    this.#clearTrimmed()
     const reset = await this.#install?.()
     if (reset !== undefined) await this.reset(reset)
     this.#install = undefined
@@ -293,33 +317,37 @@ export class LevelLog implements LogStore {
 
   /** Makes what was appended durable, where appends are not synced. */
   async flush(): Promise<void> {
-    if (this.#options.sync) return
-    await this.#database.write('syncing the log', () => syncLevelLogs(this.#database.dir))
+    if (!this.#options.sync) await this.#write('syncing the log', () => this.#segments.sync())
   }
 
   async close(): Promise<void> {
+    await this.#gate.inOrder(async () => {
+      if (this.#closed) return
+      this.#closed = true
+      await this.#segments.close()
+      if (this.failure !== undefined || this.#state.clean) return
+      try {
+        if (!this.#options.sync) await this.#segments.sync()
+        await this.#save({ clean: true })
+      } catch (error) {
+        // The next start then takes this for a crash: it accepts a log with a torn end, which there is none of.
+        const { logger, stateFile } = this.#options
+        logger?.warn({ err: error, path: stateFile }, 'could not note that the log was closed cleanly')
+      }
+    })
     await this.#clearing
-    await this.#database.close()
-    if (this.failure !== undefined || this.#mark.clean) return
-    try {
-      if (!this.#options.sync) await syncLevelLogs(this.#database.dir)
-      await this.#writeMark(true)
-    } catch (error) {
-      // The next start then takes this for a crash: it accepts a log with a torn end, which there is none of.
-      const { logger, markFile } = this.#options
-      logger?.warn({ err: error, path: markFile }, 'could not note that the log was closed cleanly')
-    }
   }
 
   /** A write in order, before the first of which the mark of a clean close is taken back. */
-  #write(doing: string, work: (db: Db) => Promise<void>): Promise<void> {
-    return this.#database.write(doing, async (db) => {
-      if (this.#mark.clean) await this.#writeMark(false)
-      await work(db)
+  #write(doing: string, work: () => Promise<void>): Promise<void> {
+    return this.#gate.write(doing, async () => {
+      assert(!this.#closed, `${this.#options.dir} is closed`)
+      if (this.#state.clean) await this.#save({})
+      await work()
     })
   }
 
-  async #shrink(doing: string, work: (db: Db) => Promise<void>): Promise<void> {
+  async #shrink(doing: string, work: () => Promise<void>): Promise<void> {
     this.#shrinking++
     try {
       await this.#write(doing, work)
@@ -328,35 +356,33 @@ export class LevelLog implements LogStore {
     }
   }
 
-  async #writeMark(clean: boolean): Promise<void> {
-    const { revision, dataId } = this.#state
-    const mark: Mark = { dataId, clean, lastZxid: this.#lastZxid, revision }
-    await writeMark(this.#options.markFile, mark)
-    this.#mark = mark
+  /** Writes the state with `changes`, durably, and makes it the present one. `votings` are those that `index` is to tell of. */
+  async #save(changes: Partial<LogState>, votings = this.#votings): Promise<void> {
+    const trimmedTo = changes.trimmedTo ?? this.trimmedTo
+    const kept = keptOf(votings, trimmedTo)
+    const voting = kept.find(({ zxid }) => zxid <= trimmedTo)
+    const reconfigurations = kept.flatMap(({ zxid }) => (zxid > trimmedTo ? [zxid] : []))
+    const own = { clean: false, lastZxid: this.#lastZxid, revision: this.#state.revision + 1 }
+    const state: LogState = { ...this.#state, ...own, voting, reconfigurations, ...changes }
+    await writeLogState(this.#options.stateFile, state)
+    this.#state = state
+    this.#votings = kept
   }
 
-  /**
-   * Writes the state with `changes`, and in the same atomic write deletes the entries that go beyond its `lastZxid`, and
-   * the votings that `index` does not tell of any more. `votings` replaces the present ones.
-   * Always synced: epochs are promises, and a truncated entry that comes back would be another history.
-   */
-  async #put(db: Db, changes: Partial<LogState>, votings = this.#votings): Promise<void> {
-    const { dir } = this.#database
-    const revision = this.#state.revision + 1
-    const state: LogState = { ...this.#state, lastZxid: this.#lastZxid, ...changes, revision }
-    const batch = db.batch()
-    const shrinks = state.lastZxid < this.#lastZxid || state.installs !== this.#state.installs
-    if (shrinks) for (const key of await keysBeyond(db, dir, state.lastZxid)) batch.del(key)
-    const kept = keptOf(votings, state, state.lastZxid)
-    for (const voting of this.#votings) if (!kept.includes(voting)) batch.del(votingKey(voting.zxid))
-    for (const voting of kept)
-      if (!this.#votings.includes(voting)) batch.put(votingKey(voting.zxid), encodeVoting(voting))
-    batch.put(stateKey, encodeState(state))
-    await batch.write({ sync: true })
-    this.#state = state
-    this.#lastZxid = state.lastZxid
-    this.#votings = kept
-    if (shrinks) this.#tail = await tailOf(db, dir, state, state.lastZxid)
+  /** Takes away what goes beyond `zxid`, where an entry ends. First the state says so: a start finishes what is left of it. */
+  async #cut(zxid: number): Promise<void> {
+    const { dir } = this.#options
+    const { list } = this.#segments
+    const kept = list.filter(({ start }, i) => i === 0 || start < zxid)
+    const segments = kept.map(({ number }) => number)
+    const votings = this.#votings.filter((voting) => voting.zxid <= zxid)
+    await this.#save({ lastZxid: zxid, segments }, votings)
+    this.#removeLater(this.#segments.replace(kept))
+    const { active } = this.#segments
+    await deleteBeyond(active.db, zxid)
+    this.#lastZxid = zxid
+    this.#tail = await tailOf(active, dir, this.#state, zxid)
+    this.#activeBytes = await bytesBelow(active.dir)
   }
 
   /** Puts full records of where entries end into the batch of an append; returns what is left for later ones. */
@@ -372,58 +398,70 @@ export class LevelLog implements LogStore {
   }
 
   /** The highest zxid that is not above `zxid` and ends an entry. */
-  async #boundary(db: Db, zxid: number): Promise<number> {
-    const at = await entryAt(db, this.#database.dir, zxid)
+  async #boundary(zxid: number): Promise<number> {
+    const at = await entryAt(this.#segments.at(zxid).db, this.#options.dir, zxid)
     if (at === undefined) return this.trimmedTo
     const { prev, last } = at.entry
     return Math.max(last <= zxid ? last : prev, this.trimmedTo)
   }
 
-  /** Deletes, in the background, what a trim or a reset left before `trimmedTo`; a failure fails the store. */
-  #clearTrimmed(): void {
-    const { db } = this.#database
-    const { trimmedTo } = this
-    if (trimmedTo === 0) return
-    const clear = async () => {
-      await db.clear({ gte: firstKey, lte: entryKey(trimmedTo) })
-      await db.clear({ gte: endsKey(0), lte: endsKey(trimmedTo) })
-      if (this.#trimmedBytes < compactFromBytes) return
-      this.#trimmedBytes = 0
-      await db.compactRange(firstKey, entryKey(trimmedTo))
+  /** An empty segment for `#begin`, while writes go on. */
+  #prepare(): Promise<Segment> {
+    return this.#gate.guard('beginning a segment of the log', () => this.#segments.prepare())
+  }
+
+  /** From now on entries go to `next`, behind the segments `before`, and all others are deleted. */
+  #begin(next: Segment, before: readonly Segment[]): void {
+    next.start = this.#lastZxid
+    this.#tail = { from: this.#lastZxid, lasts: [] }
+    this.#activeBytes = 0
+    this.#removeLater(this.#segments.replace([...before, next]))
+  }
+
+  /** Deletes segments in the background; a failure fails the store. */
+  #removeLater(segments: readonly Segment[]): void {
+    if (segments.length === 0) return
+    const remove = async () => {
+      for (const segment of segments) await this.#segments.remove(segment)
     }
-    // The failure is kept by the database and rejects the next write.
+    // The failure is kept by the gate and rejects the next write.
     this.#clearing = this.#clearing
-      .then(() => this.#database.guard('deleting trimmed entries', clear))
+      .then(() => this.#gate.guard('deleting trimmed entries', remove))
       .catch(() => {})
   }
 
   /** Yields from the entry that reaches beyond `after` to the one that ends at `from.lastZxid`, and nothing else. */
   async *#entries(after: number, from: ReadStart): AsyncGenerator<Entry, void, void> {
-    const { dir } = this.#database
+    const { dir } = this.#options
+    const votings = new Set(from.state.reconfigurations)
     try {
-      const before = await newestOf(from.before, dir)
-      // What a trim has not deleted yet does not count: the history begins at trimmedTo.
-      const known = before !== undefined && before.entry.last > from.state.trimmedTo ? before : undefined
-      if (known === undefined && after > from.state.trimmedTo) throw hole(dir, from.state.trimmedTo, after)
-      if (known !== undefined && known.entry.last > after) yield withVoting(known, from.votings, dir)
-      let last = known?.entry.last ?? from.state.trimmedTo
+      const before = await entryIn(from.before, dir)
+      // The history begins at trimmedTo, whatever is still there before it.
+      const start = Math.max((from.segments[0] as Segment).start, from.state.trimmedTo)
+      const known = before !== undefined && before.entry.last > start ? before : undefined
+      if (known === undefined && after > start) throw hole(dir, start, after)
+      if (known !== undefined && known.entry.last > after) yield checkedVoting(known, votings, dir)
+      let last = known?.entry.last ?? start
       let revision = known?.revision ?? 0
-      for await (const stored of chunks(from.rest, dir)) {
-        const { entry } = stored
-        if (entry.prev !== last) throw hole(dir, last, entry.first)
-        if (entry.first > from.lastZxid && from.appending) return
-        if (stored.revision < revision) throw hole(dir, last, entry.first)
-        checkRevision(stored, from.state, dir)
-        last = entry.last
-        revision = stored.revision
-        yield withVoting(stored, from.votings, dir)
+      for (const pairs of from.rest) {
+        for await (const stored of chunks(pairs, dir)) {
+          const { entry } = stored
+          if (entry.prev !== last) throw hole(dir, last, entry.first)
+          if (entry.first > from.lastZxid && from.appending) return
+          if (stored.revision < revision) throw hole(dir, last, entry.first)
+          checkRevision(stored, from.state, dir)
+          last = entry.last
+          revision = stored.revision
+          yield checkedVoting(stored, votings, dir)
+        }
       }
       if (last !== from.lastZxid) throw hole(dir, last, from.lastZxid)
     } catch (error) {
       if (error instanceof InvariantError) throw error
       throw toStorageError(error, dir, 'reading the log')
     } finally {
-      await Promise.all([from.before.close(), from.rest.close()])
+      await Promise.all([from.before, ...from.rest].map((pairs) => pairs.close()))
+      this.#segments.release(from.segments)
     }
   }
 }
@@ -432,126 +470,151 @@ type Pairs = ReturnType<typeof pairsIn>
 
 /** The view of the log that a read works on: iterators see the database as it was when they were made. */
 type ReadStart = {
+  readonly segments: readonly Segment[]
   readonly before: Pairs
-  readonly rest: Pairs
+  /** One for each segment. */
+  readonly rest: readonly Pairs[]
   readonly state: LogState
-  readonly votings: ReadonlyMap<number, VotingAt>
   readonly lastZxid: number
   /** An append was under way: its entries may be seen already, and are not to be given out. */
   readonly appending: boolean
 }
 
-/** What is found in a log's database. */
-type Recovered = {
+/** A log as it is on disk. */
+type Found = {
+  readonly segments: Segments
   readonly state: LogState
-  readonly mark: Mark
   readonly lastZxid: number
   readonly votings: readonly VotingAt[]
   readonly tail: Ends
-}
-
-const emptyState: Omit<LogState, 'dataId'> = {
-  revision: 1,
-  epochs: { accepted: 0, current: 0 },
-  lastZxid: 0,
-  trimmedTo: 0,
-  installs: 0,
-  diverged: false,
+  readonly activeBytes: number
 }
 
 const otherDataRemedy = `Give each server its own dataDir and dataLogDir, and restore both from the same backup. ${fromLeaderRemedy}`
 
-/** Reads the state and both ends of the log, and checks them against each other and against the mark. */
-async function recover(db: Db, dir: string, { dataId, markFile }: LogOptions): Promise<Recovered> {
-  const mark = await readMark(markFile)
-  const value = await db.get(stateKey)
-  const state = value === undefined ? undefined : decodeState(value)
-  if (state === undefined) throw corrupt(dir, 'the record of the log itself is missing or damaged')
-  if (state.dataId !== dataId || mark.dataId !== dataId) {
-    throw storageError(
-      'format',
-      dir,
-      'this log belongs to another data directory',
-      undefined,
-      otherDataRemedy,
-    )
+/** Reads the state, opens the segments, and checks them. Finishes a truncation that a crash interrupted. */
+async function recover(options: LogOptions): Promise<Found> {
+  const { dir, stateFile, dataId } = options
+  const state = await readLogState(stateFile)
+  if (state === undefined) throw corrupt(stateFile, 'this file is missing')
+  if (state.dataId !== dataId) {
+    const message = 'this log belongs to another data directory'
+    throw storageError('format', dir, message, undefined, otherDataRemedy)
   }
-  const lastZxid = Math.max(await endOfLog(db, dir, state), state.trimmedTo)
-  if (lastZxid < state.lastZxid) throw cutOff(dir, lastZxid, state.lastZxid)
-  if (state.revision < mark.revision)
-    throw corrupt(dir, 'the log has lost its newest epochs or its newest trim')
-  if (state.revision === mark.revision && lastZxid < mark.lastZxid) {
-    throw cutOff(dir, lastZxid, mark.lastZxid)
+  const segments = await Segments.open(dir, state.segments)
+  try {
+    const found = await check(segments, state, dir)
+    await segments.removeOthers()
+    return found
+  } catch (error) {
+    await segments.close()
+    throw toStorageError(error, dir, 'opening the log')
   }
-  if (mark.clean && (state.revision !== mark.revision || lastZxid !== mark.lastZxid)) {
-    throw corrupt(
-      dir,
-      `the log was closed at ${formatZxid(mark.lastZxid)}, now it is at ${formatZxid(lastZxid)}`,
-    )
-  }
-  const votings = await votingsOf(db, dir, state, lastZxid)
-  return { state, mark, lastZxid, votings, tail: await tailOf(db, dir, state, lastZxid) }
 }
 
-/** The votings that the log has, each above `trimmedTo` held against its entry. */
+async function check(segments: Segments, state: LogState, dir: string): Promise<Found> {
+  await cutLeftovers(segments, state, dir)
+  const lastZxid = await checkedEnd(segments, state, dir)
+  if (lastZxid < state.lastZxid) throw cutOff(dir, lastZxid, state.lastZxid)
+  if (state.clean && lastZxid !== state.lastZxid) {
+    const ends = `the log was closed at ${formatZxid(state.lastZxid)}, now it is at ${formatZxid(lastZxid)}`
+    throw corrupt(dir, ends)
+  }
+  const votings = await votingsOf(segments, state, dir, lastZxid)
+  const { active } = segments
+  const tail = await tailOf(active, dir, state, lastZxid)
+  return { segments, state, lastZxid, votings, tail, activeBytes: await bytesBelow(active.dir) }
+}
+
+/** Deletes entries that were truncated and not deleted: those behind `lastZxid` of a revision before the state's. */
+async function cutLeftovers({ active }: Segments, state: LogState, dir: string): Promise<void> {
+  const first = await firstEntry(active.db, dir, state.lastZxid)
+  if (first === undefined || first.revision >= state.revision) return
+  const newest = await entryAt(active.db, dir, Number.MAX_SAFE_INTEGER)
+  if (newest === undefined || newest.revision >= state.revision || first.entry.prev > state.lastZxid)
+    throw hole(dir, state.lastZxid, first.entry.first)
+  if (state.clean) throw notTogether(first, dir)
+  await deleteBeyond(active.db, state.lastZxid)
+}
+
+/** Where the last segment ends, with each checked to begin where the one before it ends, and the first at `trimmedTo`. */
+async function checkedEnd({ list }: Segments, state: LogState, dir: string): Promise<number> {
+  let end: number | undefined
+  for (const segment of list) {
+    const { db } = segment
+    const oldest = await firstEntry(db, dir, -1)
+    segment.start = oldest?.entry.prev ?? end ?? state.trimmedTo
+    if (segment.start !== (end ?? segment.start)) throw hole(dir, end ?? 0, segment.start)
+    end = oldest === undefined ? segment.start : await endOf(db, dir, state)
+    const first = end > state.trimmedTo ? await firstEntry(db, dir, state.trimmedTo) : undefined
+    const begins = Math.max(segment.start, state.trimmedTo)
+    if (first !== undefined && first.entry.prev !== begins) throw hole(dir, begins, first.entry.first)
+  }
+  const { start } = list[0] as Segment
+  if (start > state.trimmedTo) throw hole(dir, state.trimmedTo, start)
+  return Math.max(end ?? 0, state.trimmedTo)
+}
+
+/** `last` of the newest entry of a segment that has one, checked. */
+async function endOf(db: Db, dir: string, state: LogState): Promise<number> {
+  const newest = await entryAt(db, dir, Number.MAX_SAFE_INTEGER)
+  // A damaged file may hide from one direction of reading what it shows to the other, or fail only then.
+  if (newest === undefined) throw hole(dir, 0, 0)
+  const behind = await firstEntry(db, dir, newest.entry.first)
+  if (behind !== undefined) throw hole(dir, newest.entry.last, behind.entry.first)
+  checkRevision(newest, state, dir)
+  return newest.entry.last
+}
+
+/** The votings that the state tells of, each read from its entry. */
 async function votingsOf(
-  db: Db,
+  segments: Segments,
+  { voting, reconfigurations, lastZxid: known }: LogState,
   dir: string,
-  state: LogState,
   lastZxid: number,
 ): Promise<readonly VotingAt[]> {
-  const votings: VotingAt[] = []
-  const records = { gte: votingKey(0), lte: votingKey(Number.MAX_SAFE_INTEGER) }
-  for (const [key, value] of await db.iterator(records).all()) {
-    const voting = decodeVoting(key, value)
-    if (voting === undefined) throw corrupt(dir, `the voting with key ${key.toString('hex')} is damaged`)
-    votings.push(voting)
-  }
-  for (const { zxid } of votings) {
-    if (zxid <= state.trimmedTo) continue
+  const votings = voting === undefined ? [] : [voting]
+  for (const zxid of reconfigurations) {
+    if (zxid > lastZxid) break
     const key = entryKey(zxid)
-    const value = await db.get(key)
-    const stored = value === undefined ? undefined : decoded(dir, [key, value])
-    if (stored?.reconfigures !== true || zxid > lastZxid) {
-      throw corrupt(dir, `the entry at ${formatZxid(zxid)} and its voting do not belong together`)
-    }
+    const value = await segments.at(zxid).db.get(key)
+    const found = value === undefined ? undefined : decoded(dir, [key, value]).entry.voting
+    if (found !== undefined) votings.push({ zxid, voting: found })
+    else if (zxid <= known) throw corrupt(dir, `the reconfiguration at ${formatZxid(zxid)} is gone`)
   }
-  return keptOf(votings, state, lastZxid)
+  return votings
 }
 
 /** What `LogStore.index` tells of: votings above `trimmedTo`, and the newest at or below it. */
-function keptOf(
-  votings: readonly VotingAt[],
-  { trimmedTo }: LogState,
-  lastZxid: number,
-): readonly VotingAt[] {
+function keptOf(votings: readonly VotingAt[], trimmedTo: number): readonly VotingAt[] {
   const from = votings.findLastIndex(({ zxid }) => zxid <= trimmedTo)
-  return votings.slice(Math.max(from, 0)).filter(({ zxid }) => zxid <= Math.max(lastZxid, trimmedTo))
+  return votings.slice(Math.max(from, 0))
 }
 
 function votingIn({ last, voting }: Entry): VotingAt[] {
   return voting === undefined ? [] : [{ zxid: last, voting }]
 }
 
-/** The entry as it was appended. */
-function withVoting(stored: StoredEntry, votings: ReadonlyMap<number, VotingAt>, dir: string): Entry {
-  if (!stored.reconfigures) return stored.entry
-  const voting = votings.get(stored.entry.last)?.voting
-  if (voting === undefined)
-    throw corrupt(dir, `the voting of the entry at ${formatZxid(stored.entry.first)} is missing`)
-  return { ...stored.entry, voting }
+/** The entry, whose voting the state must know of if it has one. */
+function checkedVoting({ entry }: StoredEntry, known: ReadonlySet<number>, dir: string): Entry {
+  if (entry.voting !== undefined && !known.has(entry.last))
+    throw corrupt(dir, `the reconfiguration at ${formatZxid(entry.last)} is unknown to the log's state`)
+  return entry
 }
 
-/** Where those entries end that no record of ends has. */
-async function tailOf(db: Db, dir: string, state: LogState, lastZxid: number): Promise<Ends> {
-  const records = { gte: endsKey(0), lte: endsKey(Number.MAX_SAFE_INTEGER), reverse: true, limit: 1 }
-  const [newest] = await db.iterator(records).all()
-  const known = newest === undefined ? undefined : decodedEnds(dir, newest, state)
-  const to = known?.lasts.at(-1) ?? 0
-  if (to > Math.max(lastZxid, state.trimmedTo)) throw hole(dir, lastZxid, to)
-  const from = Math.max(to, state.trimmedTo)
-  const keys = await db.keys({ gt: entryKey(from), lt: endKey, highWaterMarkBytes: chunkBytes }).all()
-  const firsts = keys.map(zxidOfKey)
+/** Where those entries of a segment end that no record of ends has. It ends at `end`. */
+async function tailOf({ db, start }: Segment, dir: string, state: LogState, end: number): Promise<Ends> {
+  const keys = db.keys({ reverse: true, highWaterMarkBytes: chunkBytes, fillCache: false })
+  const firsts: number[] = []
+  let from = start
+  for await (const key of keys) {
+    if (!isEntryKey(key)) {
+      from = zxidOfKey(key)
+      break
+    }
+    firsts.unshift(zxidOfKey(key))
+  }
+  if (from > Math.max(end, state.trimmedTo)) throw hole(dir, end, from)
   const lasts: number[] = []
   for (const [i, next] of firsts.slice(1).entries()) {
     // Within an epoch zxids have no gaps; only where another begins the next entry's `prev` is needed.
@@ -563,65 +626,69 @@ async function tailOf(db: Db, dir: string, state: LogState, lastZxid: number): P
       lasts.push(decoded(dir, [key, value]).entry.prev)
     }
   }
-  if (firsts.length > 0) lasts.push(lastZxid)
+  if (firsts.length > 0) lasts.push(end)
   return { from, lasts }
 }
 
-function decodedEnds(dir: string, [key, value]: [Buffer, Buffer], state: LogState): Ends {
-  const ends = decodeEnds(key, value)
-  const last = ends?.lasts.at(-1) ?? 0
-  const known = last <= state.lastZxid
-  if (ends === undefined || !(ends.revision === state.revision || (known && ends.revision < state.revision)))
-    throw corrupt(dir, `the record of where entries end with key ${key.toString('hex')} is damaged`)
-  return { from: ends.from, lasts: ends.lasts }
-}
-
-/** `last` of the newest entry, checked; 0 if there is none. */
-async function endOfLog(db: Db, dir: string, state: LogState): Promise<number> {
-  const newest = await entryAt(db, dir, Number.MAX_SAFE_INTEGER)
-  if (newest === undefined || newest.entry.last <= state.trimmedTo) return 0
-  checkRevision(newest, state, dir)
-  // A damaged file may hide from one direction of reading what it shows to the other, or fail only then.
-  const behind = await pairsIn(db, { gt: entryKey(newest.entry.first) }).all()
-  if (behind.length > 0) throw hole(dir, newest.entry.last, newest.entry.last)
-  const [first] = await pairsIn(db, { gt: entryKey(state.trimmedTo), limit: 1 }).all()
-  const oldest = first === undefined ? undefined : decoded(dir, first)
-  if (oldest?.entry.prev !== state.trimmedTo) throw hole(dir, state.trimmedTo, newest.entry.last)
-  return newest.entry.last
+/** Where the entries of a segment end up to `to`, where a run of them ends: each run tells where the one before it does. */
+async function runsUpTo(
+  to: number,
+  { db, start }: Segment,
+  dir: string,
+  state: LogState,
+): Promise<number[][]> {
+  const runs: number[][] = []
+  for (let at = to; at > Math.max(start, state.trimmedTo); ) {
+    const key = endsKey(at)
+    const value = await db.get(key)
+    const ends = value === undefined ? undefined : decodeEnds(key, value)
+    if (ends === undefined || ends.revision > state.revision || ends.from < start)
+      throw corrupt(
+        dir,
+        `the record of where entries end with key ${key.toString('hex')} is damaged or missing`,
+      )
+    runs.unshift([...ends.lasts])
+    at = ends.from
+  }
+  return runs
 }
 
 /** The entry with the highest `first` that is not above `zxid`. */
 function entryAt(db: Db, dir: string, zxid: number): Promise<StoredEntry | undefined> {
-  return newestOf(pairsIn(db, { lte: entryKey(zxid), reverse: true, limit: 1 }), dir)
+  return entryIn(pairsIn(db, { lte: entryKey(zxid), reverse: true, limit: 2 }), dir)
 }
 
-async function newestOf(pairs: Pairs, dir: string): Promise<StoredEntry | undefined> {
-  const [pair] = await pairs.nextv(1)
+/** The first entry with a `first` above `zxid`. */
+function firstEntry(db: Db, dir: string, zxid: number): Promise<StoredEntry | undefined> {
+  return entryIn(pairsIn(db, { gte: entryKey(zxid + 1), limit: 2 }), dir)
+}
+
+/** The first that is an entry; of two records that follow each other one is. */
+async function entryIn(pairs: Pairs, dir: string): Promise<StoredEntry | undefined> {
+  const found = await pairs.nextv(2)
   await pairs.close()
+  const pair = found.find(([key]) => isEntryKey(key))
   return pair === undefined ? undefined : decoded(dir, pair)
 }
 
-/** Keys of the entries whose `last` is above `zxid`, and of the records of ends that name one of them. */
-async function keysBeyond(db: Db, dir: string, zxid: number): Promise<Buffer[]> {
-  const ends = { gt: endsKey(zxid), lte: endsKey(Number.MAX_SAFE_INTEGER) }
-  const keys = [...(await db.keys(ends).all()), ...(await db.keys({ gt: entryKey(zxid), lt: endKey }).all())]
-  const across = await entryAt(db, dir, zxid)
-  if (across !== undefined && across.entry.last > zxid) keys.push(entryKey(across.entry.first))
-  return keys
+/** Deletes, durably, the entries that begin after `zxid`, where an entry ends, and the records of ends that name one of them. */
+async function deleteBeyond(db: Db, zxid: number): Promise<void> {
+  const batch = db.batch()
+  for (const key of await db.keys({ gte: entryKey(zxid + 1) }).all()) batch.del(key)
+  await batch.write({ sync: true })
 }
 
 type Range = {
-  readonly gt?: Buffer
+  readonly gte?: Buffer
+  readonly lt?: Buffer
   readonly lte?: Buffer
   readonly reverse?: boolean
   readonly limit?: number
 }
 
-/** An iterator over entries only. */
-function pairsIn(db: Db, { gt, lte, ...rest }: Range) {
-  const from = gt === undefined ? { gte: firstKey } : { gt }
-  const to = lte === undefined ? { lt: endKey } : { lte }
-  return db.iterator({ ...from, ...to, ...rest, highWaterMarkBytes: chunkBytes, fillCache: false })
+/** An iterator over the records of a segment. */
+function pairsIn(db: Db, range: Range) {
+  return db.iterator({ ...range, highWaterMarkBytes: chunkBytes, fillCache: false })
 }
 
 async function* nothing(): AsyncGenerator<Entry, void, void> {}
@@ -631,7 +698,7 @@ async function* chunks(pairs: Pairs, dir: string): AsyncGenerator<StoredEntry, v
   for (;;) {
     const chunk = await pairs.nextv(chunkEntries)
     if (chunk.length === 0) return
-    for (const pair of chunk) yield decoded(dir, pair)
+    for (const pair of chunk) if (isEntryKey(pair[0])) yield decoded(dir, pair)
   }
 }
 
@@ -641,16 +708,17 @@ function decoded(dir: string, [key, value]: [Buffer, Buffer]): StoredEntry {
   return stored
 }
 
-/** An entry that the state record does not know must have been appended after it was written. */
-function checkRevision({ entry, revision }: StoredEntry, state: LogState, dir: string): void {
+/** An entry that the state does not know must have been appended after it was written. */
+function checkRevision(stored: StoredEntry, state: LogState, dir: string): void {
+  const { entry, revision } = stored
   const known = entry.last <= state.lastZxid
-  if (revision === state.revision || (known && revision < state.revision)) return
-  throw corrupt(
-    dir,
-    `the entry at ${formatZxid(entry.first)} and the state of the log do not belong together`,
-  )
+  if (revision !== state.revision && !(known && revision < state.revision)) throw notTogether(stored, dir)
 }
 
+function notTogether({ entry }: StoredEntry, dir: string): StorageError {
+  const at = formatZxid(entry.first)
+  return corrupt(dir, `the entry at ${at} and the state of the log do not belong together`)
+}
 /** Asserts that `entries` follow `last` without a hole, and returns the last zxid. */
 function checkChain(entries: readonly Entry[], last: number): number {
   let end = last

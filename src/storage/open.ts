@@ -1,4 +1,4 @@
-// Opens what a server keeps on disk: checks that the files are ours, opens both databases and holds them against each
+// Opens what a server keeps on disk: checks that the files are ours, opens checkpoint and log and holds them against each
 // other. It repairs nothing but an installed checkpoint whose log had not followed yet when the process ended.
 import { randomUUID } from 'node:crypto'
 import { resolve } from 'node:path'
@@ -24,14 +24,10 @@ export type OpenStorageOptions = {
   readonly onProgress?: (step: OpenStep) => void
   /** false: the log is not synced (forceSync=no). Checkpoints and epochs always are. */
   readonly sync?: boolean
+  /** For tests: a segment of the log of so many bytes is followed by another one at the next trim. */
+  readonly segmentBytes?: number
 }
 
-// The log is written all the time and read at start: a buffer that makes few, larger files.
-const logDbOptions: DbOptions = {
-  writeBufferSize: 16 << 20,
-  cacheSize: 2 << 20,
-  maxFileSize: 16 << 20,
-}
 // A checkpoint comes as one large batch now and then.
 const checkpointDbOptions: DbOptions = {
   writeBufferSize: 8 << 20,
@@ -49,63 +45,55 @@ export async function openStorage(options: OpenStorageOptions): Promise<Storage>
   try {
     return await openAll(layout, options, opened)
   } catch (error) {
-    for (const database of opened) await database.close()
+    for (const store of opened) await store.close()
     throw toStorageError(error, layout.dataRoot, 'opening the data')
   }
 }
 
 async function openAll(
   layout: Layout,
-  { logger, onProgress, sync = true }: OpenStorageOptions,
+  { logger, onProgress, sync = true, segmentBytes }: OpenStorageOptions,
   opened: { close(): Promise<void> }[],
 ): Promise<Storage> {
   await makeDirectory(layout.dataRoot)
   await makeDirectory(layout.logRoot)
   const known = await readFormat(layout.formatFile)
-  const open = async (step: OpenStep['step'], path: string, dbOptions: DbOptions) => {
-    onProgress?.({ step, path })
-    const database = await Database.open(path, dbOptions, known === undefined)
-    opened.push(database)
-    return database
-  }
-  const checkpointDb = await open('checkpoint', layout.checkpointDir, checkpointDbOptions)
-  const logDb = await open('log', layout.logDir, logDbOptions)
+  const { checkpointDir, logDir, logStateFile } = layout
+  onProgress?.({ step: 'checkpoint', path: checkpointDir })
+  const checkpointDb = await Database.open(checkpointDir, checkpointDbOptions, known === undefined)
+  opened.push(checkpointDb)
   let log: LevelLog | undefined
-  // Where appends are not synced: else a power failure could leave a log that ends below its checkpoint.
   const beforeCommit = async () => await log?.flush()
   const checkpoint = await LevelCheckpoint.open(checkpointDb, beforeCommit)
-  const dataId = known?.dataId ?? randomUUID()
-  const checkpointZxid = () => checkpoint.meta?.zxid ?? 0
-  const logOptions: LogOptions = { sync, dataId, markFile: layout.markFile, checkpointZxid, logger }
+  const logOptions: LogOptions = {
+    dir: logDir,
+    stateFile: logStateFile,
+    sync,
+    dataId: known?.dataId ?? randomUUID(),
+    checkpointZxid: () => checkpoint.meta?.zxid ?? 0,
+    logger,
+    segmentBytes,
+  }
+  onProgress?.({ step: 'log', path: logDir })
   if (known === undefined) {
-    await create(layout, checkpoint, logDb, logOptions)
-    logger?.info(
-      { dataDir: layout.dataRoot, logDir: layout.logRoot, dataId },
-      'created an empty data directory',
-    )
+    await create(layout, checkpoint, logOptions)
+    const { dataId } = logOptions
+    const fields = { dataDir: layout.dataRoot, logDir: layout.logRoot, dataId }
+    logger?.info(fields, 'created an empty data directory')
   }
-  log = await LevelLog.open(logDb, logOptions)
-  if (known !== undefined && known.format < formatVersion) {
-    // Before the first record that an older release would take for damage.
-    await writeFormat(layout.formatFile, { ...known, format: formatVersion })
-    logger?.info({ from: known.format, to: formatVersion }, 'raised the format of the data')
-  }
+  log = await LevelLog.open(logOptions)
+  opened.push(log)
   await followInstall(log, checkpoint, layout, onProgress)
   checkAgainstEachOther(log, checkpoint.meta, layout)
   return storageOf(layout, log, checkpoint)
 }
 
 /** Makes both databases those of new data. The `format` file comes last: without it all of this is done again. */
-async function create(
-  layout: Layout,
-  checkpoint: LevelCheckpoint,
-  logDb: Database,
-  logOptions: LogOptions,
-): Promise<void> {
+async function create(layout: Layout, checkpoint: LevelCheckpoint, logOptions: LogOptions): Promise<void> {
   const remedy = `Restore the file ${layout.formatFile} from a backup, or remove what is in the directory.`
   for (const [dir, used] of [
     [layout.checkpointDir, checkpoint.meta !== undefined],
-    [layout.logDir, await LevelLog.hasHistory(logDb)],
+    [layout.logDir, await LevelLog.hasHistory(logOptions)],
   ] as const) {
     if (!used) continue
     throw storageError(
@@ -116,7 +104,7 @@ async function create(
       remedy,
     )
   }
-  await LevelLog.create(logDb, logOptions)
+  await LevelLog.create(logOptions)
   const format: Format = {
     format: formatVersion,
     created: new Date().toISOString(),
@@ -181,7 +169,7 @@ function storageOf(layout: Layout, log: LevelLog, checkpoint: LevelCheckpoint): 
       return (await bytesBelow(layout.formatFile)) + (await bytesBelow(layout.checkpointDir))
     },
     async logDirBytes() {
-      return (await bytesBelow(layout.markFile)) + (await bytesBelow(layout.logDir))
+      return (await bytesBelow(layout.logStateFile)) + (await bytesBelow(layout.logDir))
     },
     async close() {
       await checkpoint.close()

@@ -2,45 +2,28 @@
 // rest of it, but for the records of a checkpoint, which the tree checks by its digest. Decoding never trusts a length.
 import { crc32 } from 'node:zlib'
 import { Packr } from 'msgpackr'
-import type { Entry, Epochs, Voting, VotingAt } from '../zab/types.ts'
+import type { Entry, Voting, VotingAt } from '../zab/types.ts'
 import type { CheckpointMeta } from './types.ts'
 
 const high = 2 ** 32
 const entryTag = 0x6c // 'l'
-const votingTag = 0x76 // 'v'
-const endsTag = 0x69 // 'i'
 const keyBytes = 9
+/** Behind the zxid in the key of a record of ends: so it stands behind the entry that ends there, and before the next one. */
+const endsMark = 0x65 // 'e'
+const endsKeyBytes = keyBytes + 1
 const zxidBytes = 8
 /** revision u32, prev u64, last u64 */
 const entryHeaderBytes = 20
 const crcBytes = 4
-/** Bit of an entry's revision field that says that there is a voting record beside the entry. */
+/** Bit of an entry's revision field that says that a voting stands before the entry's bytes. */
 const votingBit = 2 ** 31
+/** Of a voting's bytes, before them. */
+const lengthBytes = 4
 
-/** Key of the log's state record; sorts after every entry. */
-export const stateKey: Buffer = Buffer.from('s')
-/** Key that is written and deleted to see whether writing works. */
-export const probeKey: Buffer = Buffer.from('p')
 /** Key of a checkpoint's meta record; sorts after every record. */
 export const metaKey: Buffer = Buffer.from('m')
 /** Key that names the generation of records that belong to no checkpoint and are to be deleted. */
 export const dropKey: Buffer = Buffer.from('d')
-
-/** What the log knows of itself: one record, written by everything but append. */
-export type LogState = {
-  /** Counts the changes of this record. Entries name the revision they were appended under. */
-  readonly revision: number
-  /** Id of the data directory this log belongs to. */
-  readonly dataId: string
-  readonly epochs: Epochs
-  /** `lastZxid` when the record was written: the log may not end below it. */
-  readonly lastZxid: number
-  readonly trimmedTo: number
-  /** Number of installed checkpoints that this log has followed. */
-  readonly installs: number
-  /** Only a snapshot from the leader helps this server. */
-  readonly diverged: boolean
-}
 
 /** A checkpoint's meta record: what the tree gave, and what the store itself needs. */
 export type MetaRecord = {
@@ -53,13 +36,8 @@ export type MetaRecord = {
   readonly voting: VotingAt | undefined
 }
 
-/** An entry as read, still without its voting, and the revision of the log's state under which it was appended. */
-export type StoredEntry = {
-  readonly entry: Entry
-  readonly revision: number
-  /** The entry is a reconfiguration: its voting has a record of its own. */
-  readonly reconfigures: boolean
-}
+/** An entry as read, and the revision of the log's state under which it was appended. */
+export type StoredEntry = { readonly entry: Entry; readonly revision: number }
 
 /** Where a run of entries ends: `lasts` of those that follow the entry that ends at `from`. */
 export type Ends = { readonly from: number; readonly lasts: readonly number[] }
@@ -69,32 +47,31 @@ const packr = new Packr({ useRecords: true })
 
 /** Key of the entry whose first zxid is `first`. */
 export function entryKey(first: number): Buffer {
-  return zxidKey(entryTag, first)
+  const key = Buffer.allocUnsafe(keyBytes)
+  writeKey(viewOf(key), first)
+  return key
 }
 
-/** Key of the voting that the transaction `zxid` brought in. */
-export function votingKey(zxid: number): Buffer {
-  return zxidKey(votingTag, zxid)
+/** Whether this is the key of an entry, and not of a record of ends. */
+export function isEntryKey(key: Buffer): boolean {
+  return key.length === keyBytes
 }
 
 /** Key of the record of a run of entries the last of which ends at `last`. */
 export function endsKey(last: number): Buffer {
-  return zxidKey(endsTag, last)
+  const key = Buffer.allocUnsafe(endsKeyBytes)
+  writeKey(viewOf(key), last)
+  key[keyBytes] = endsMark
+  return key
 }
 
-/** The zxid in a key of the three kinds above. */
+/** The zxid in a key of the two kinds above. */
 export function zxidOfKey(key: Buffer): number {
   return readZxid(viewOf(key), 1)
 }
 
-function zxidKey(tag: number, zxid: number): Buffer {
-  const key = Buffer.allocUnsafe(keyBytes)
-  writeKey(viewOf(key), tag, zxid)
-  return key
-}
-
-function writeKey(view: DataView, tag: number, zxid: number): void {
-  view.setUint8(0, tag)
+function writeKey(view: DataView, zxid: number): void {
+  view.setUint8(0, entryTag)
   writeZxid(view, 1, zxid)
 }
 
@@ -114,21 +91,28 @@ function readZxid(view: DataView, at: number): number {
 /** Key and value of an entry. One buffer, so that the checksum is one call. */
 export function encodeEntry(entry: Entry, revision: number): { key: Buffer; value: Buffer } {
   const { prev, first, last, bytes, voting } = entry
-  const length = keyBytes + entryHeaderBytes + bytes.byteLength + crcBytes
+  const packed = voting === undefined ? undefined : packVoting(voting)
+  const votingBytes = packed === undefined ? 0 : lengthBytes + packed.length
+  const bodyAt = keyBytes + entryHeaderBytes + votingBytes
+  const length = bodyAt + bytes.byteLength + crcBytes
   const all = Buffer.allocUnsafe(length)
   const view = viewOf(all)
-  writeKey(view, entryTag, first)
-  view.setUint32(keyBytes, voting === undefined ? revision : revision + votingBit)
+  writeKey(view, first)
+  view.setUint32(keyBytes, packed === undefined ? revision : revision + votingBit)
   writeZxid(view, keyBytes + 4, prev)
   writeZxid(view, keyBytes + 12, last)
-  all.set(bytes, keyBytes + entryHeaderBytes)
+  if (packed !== undefined) {
+    view.setUint32(keyBytes + entryHeaderBytes, packed.length)
+    all.set(packed, bodyAt - packed.length)
+  }
+  all.set(bytes, bodyAt)
   view.setUint32(length - crcBytes, crc32(all.subarray(0, length - crcBytes)))
   return { key: all.subarray(0, keyBytes), value: all.subarray(keyBytes) }
 }
 
 /** The entry of a key and a value; undefined if the checksum or the numbers are wrong. `bytes` is a view of `value`. */
 export function decodeEntry(key: Buffer, value: Buffer): StoredEntry | undefined {
-  if (key.length !== keyBytes || key[0] !== entryTag) return undefined
+  if (!isEntryKey(key) || key[0] !== entryTag) return undefined
   const body = checked(key, value)
   if (body === undefined || body.length < entryHeaderBytes) return undefined
   const view = viewOf(body)
@@ -137,22 +121,18 @@ export function decodeEntry(key: Buffer, value: Buffer): StoredEntry | undefined
   const last = readZxid(view, 12)
   if (prev >= first || first > last || !Number.isSafeInteger(last)) return undefined
   const field = view.getUint32(0)
-  const reconfigures = field >= votingBit
-  const entry = { prev, first, last, bytes: body.subarray(entryHeaderBytes) }
-  return { entry, revision: reconfigures ? field - votingBit : field, reconfigures }
+  const rest = body.subarray(entryHeaderBytes)
+  if (field < votingBit) return { entry: { prev, first, last, bytes: rest }, revision: field }
+  if (rest.length < lengthBytes) return undefined
+  const bytesAt = lengthBytes + viewOf(rest).getUint32(0)
+  if (bytesAt > rest.length) return undefined
+  const voting = votingOf(packr.unpack(rest.subarray(lengthBytes, bytesAt)))
+  if (voting === undefined) return undefined
+  return { entry: { prev, first, last, bytes: rest.subarray(bytesAt), voting }, revision: field - votingBit }
 }
 
-/** The value of a voting's record. */
-export function encodeVoting({ zxid, voting }: VotingAt): Buffer {
-  const { voters, groups, weights } = voting
-  return sealed(votingKey(zxid), packr.pack([voters, groups, weights]))
-}
-
-/** A voting from its record; undefined if that is damaged. */
-export function decodeVoting(key: Buffer, value: Buffer): VotingAt | undefined {
-  if (key.length !== keyBytes || key[0] !== votingTag) return undefined
-  const voting = votingOf(unpackChecked(key, value))
-  return voting === undefined ? undefined : { zxid: zxidOfKey(key), voting }
+function packVoting({ voters, groups, weights }: Voting): Buffer {
+  return packr.pack([voters, groups, weights])
 }
 
 /** The value of the record of a run of at least one entry. */
@@ -167,6 +147,7 @@ export function encodeEnds({ from, lasts }: Ends, revision: number): Buffer {
 
 /** A run of entries from its record, and the log's revision when it was written; undefined if that is damaged. */
 export function decodeEnds(key: Buffer, value: Buffer): (Ends & { readonly revision: number }) | undefined {
+  if (key.length !== endsKeyBytes || key[keyBytes] !== endsMark) return undefined
   const body = checked(key, value)
   if (body === undefined || body.length < 4 + 2 * zxidBytes || (body.length - 4) % zxidBytes !== 0)
     return undefined
@@ -181,26 +162,6 @@ export function decodeEnds(key: Buffer, value: Buffer): (Ends & { readonly revis
   return lasts.at(-1) === zxidOfKey(key) ? { from, lasts, revision: view.getUint32(0) } : undefined
 }
 
-/** The value of the log's state record. */
-export function encodeState(state: LogState): Buffer {
-  const { revision, dataId, epochs, lastZxid, trimmedTo, installs, diverged } = state
-  const fields = [revision, dataId, epochs.accepted, epochs.current, lastZxid, trimmedTo, installs, diverged]
-  return sealed(stateKey, packr.pack(fields))
-}
-
-/** The log's state from its record; undefined if that is damaged. */
-export function decodeState(value: Buffer): LogState | undefined {
-  const fields = unpackChecked(stateKey, value)
-  // Format 1 had no `diverged`.
-  if (!Array.isArray(fields) || (fields.length !== 7 && fields.length !== 8)) return undefined
-  const [revision, dataId, accepted, current, lastZxid, trimmedTo, installs, diverged = false]: unknown[] =
-    fields
-  if (typeof dataId !== 'string' || typeof diverged !== 'boolean') return undefined
-  if (!isCount(revision) || !isCount(accepted) || !isCount(current)) return undefined
-  if (!isCount(lastZxid) || !isCount(trimmedTo) || !isCount(installs)) return undefined
-  return { revision, dataId, epochs: { accepted, current }, lastZxid, trimmedTo, installs, diverged }
-}
-
 /** The value of a checkpoint's meta record. */
 export function encodeMeta({ meta, generation, installs, voting }: MetaRecord): Buffer {
   const { zxid, nodes, digestHigh, digestLow, state } = meta
@@ -212,9 +173,8 @@ export function encodeMeta({ meta, generation, installs, voting }: MetaRecord): 
 /** A checkpoint's meta record; undefined if it is damaged. */
 export function decodeMeta(value: Buffer): MetaRecord | undefined {
   const fields = unpackChecked(metaKey, value)
-  // Format 1 had no voting.
-  if (!Array.isArray(fields) || (fields.length !== 7 && fields.length !== 8)) return undefined
-  const [generation, installs, zxid, nodes, digestHigh, digestLow, state, from = null]: unknown[] = fields
+  if (!Array.isArray(fields) || fields.length !== 8) return undefined
+  const [generation, installs, zxid, nodes, digestHigh, digestLow, state, from]: unknown[] = fields
   if (!isCount(generation) || !isCount(installs) || !isCount(zxid)) return undefined
   if (!isCount(nodes) || !isCount(digestHigh) || !isCount(digestLow)) return undefined
   const voting = from === null ? undefined : votingAtOf(from)

@@ -52,7 +52,7 @@ describe('damaged data', () => {
   })
 
   it('ends the process with exit code 3 and a line that names the place and a remedy', async (t) => {
-    const cases = ['format', 'log.mark', 'log/CURRENT', 'checkpoint/CURRENT'].map(async (name) => {
+    const cases = ['format', 'log.state', 'log/000001/CURRENT', 'checkpoint/CURRENT'].map(async (name) => {
       const copy = await testDir(t)
       await cp(closed.dir, copy, { recursive: true })
       const path = join(copy, 'data/zabd', name)
@@ -71,7 +71,7 @@ describe('damaged data', () => {
   it('that was accepted can be written and started again', async (t) => {
     const dir = await testDir(t)
     await cp(killed.dir, dir, { recursive: true })
-    const logDir = join(dir, 'data/zabd/log')
+    const logDir = join(dir, 'data/zabd/log/000001')
     const newest = await newestOf(logDir, '.log')
     const { size } = await stat(join(logDir, newest))
     await truncate(join(logDir, newest), size - 1)

@@ -175,7 +175,7 @@ test('a member does not start on damaged data: exit code 3, and a remedy that wo
   await ensemble.converged()
   const [victim] = (await ensemble.followers()) as [Member]
   await victim.stop()
-  const dir = join(victim.dataDir, 'zabd', 'log')
+  const dir = join(victim.dataDir, 'zabd', 'log', '000001')
   const tables = (await readdir(dir)).filter((name) => name.endsWith('.ldb') || name.endsWith('.log'))
   for (const name of tables) await rm(join(dir, name))
   await appendFile(join(dir, 'CURRENT'), 'damage')

@@ -1,4 +1,4 @@
-// Every file of a log is cut and has bits flipped at many places. Whatever the damage, opening and reading must either say
+// Every file of a log in two segments is cut and has bits flipped at many places. Whatever the damage, opening and reading must either say
 // that the log is damaged or give a clean prefix of what was written; after a clean stop nothing less than all of it.
 import assert from 'node:assert/strict'
 import { cp, open, readdir, rm, stat, truncate } from 'node:fs/promises'
@@ -46,8 +46,8 @@ describe('a damaged log', () => {
     await storage.log.append(entriesAfter(0, [1, 1]))
     await storage.log.saveEpochs({ accepted: 1, current: 1 })
     await storage.close()
-    const logDir = join(dir, 'zabd/log')
-    for (const name of await readdir(logDir)) if (name.endsWith('.log')) await rm(join(logDir, name))
+    const segment = join(dir, 'zabd/log/000001')
+    for (const name of await readdir(segment)) if (name.endsWith('.log')) await rm(join(segment, name))
     await assert.rejects(openIn(t, dir), { kind: 'corrupt' })
   })
 })
@@ -57,7 +57,7 @@ async function populated(t: TestContext): Promise<Written> {
   const dir = await scratchDir(t)
   const states: string[] = []
   for (let run = 0; run < 3; run++) {
-    const storage = await openIn(t, dir)
+    const storage = await openIn(t, dir, { segmentBytes: 1 })
     const { log } = storage
     states.push(await stateOf(log))
     const step = async (work: Promise<void>) => {
@@ -124,14 +124,15 @@ async function stateOf(log: Awaited<ReturnType<typeof openIn>>['log']): Promise<
 async function damageEverywhere(t: TestContext, dir: string, check: (seen: string) => void) {
   const outcomes = { refused: 0, opened: 0 }
   const scratch = await scratchDir(t)
-  const logDir = join(dir, 'zabd/log')
-  for (const name of (await readdir(logDir)).sort()) {
-    if (/^(LOCK|LOG|LOG\.old)$/.test(name)) continue
-    const { size } = await stat(join(logDir, name))
+  const names = (await readdir(join(dir, 'zabd/log'), { recursive: true })).map((name) => join('log', name))
+  for (const name of ['log.state', ...names].sort()) {
+    const file = await stat(join(dir, 'zabd', name))
+    if (/(LOCK|LOG|LOG\.old)$/.test(name) || file.isDirectory()) continue
+    const { size } = file
     for (const damage of damagesOf(size, name)) {
-      const copy = join(scratch, `${name}-${damage.what}`)
+      const copy = join(scratch, 'copy')
       await cp(dir, copy, { recursive: true })
-      await damage.apply(join(copy, 'zabd/log', name))
+      await damage.apply(join(copy, 'zabd', name))
       const what = `${name} of ${size} bytes, ${damage.what}`
       outcomes[await openAndCheck(copy, what, check)]++
       await rm(copy, { recursive: true })
@@ -143,7 +144,7 @@ async function damageEverywhere(t: TestContext, dir: string, check: (seen: strin
 type Damage = { what: string; apply(path: string): Promise<void> }
 
 function damagesOf(size: number, name: string): Damage[] {
-  const many = name.startsWith('CURRENT') ? 6 : 9
+  const many = name.endsWith('CURRENT') ? 6 : 9
   const damages: Damage[] = []
   for (let i = 0; i < many; i++) {
     // Spread over the file, denser towards its end, where tables have their index and logs their newest records.

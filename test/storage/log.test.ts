@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { readdirSync, statSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import fc from 'fast-check'
 import { InvariantError } from '../../src/base/assert.ts'
+import type { OpenStorageOptions } from '../../src/storage/open.ts'
 import type { LogStore } from '../../src/storage/types.ts'
 import { faultyLog } from '../support/disk.ts'
 import { type MemoryLog, memoryLog } from '../support/disk-memory.ts'
@@ -17,9 +19,9 @@ import {
   votingOf,
 } from '../support/log-conformance.ts'
 
-async function levelLog(t: TestContext, sync: boolean): Promise<LogUnderTest> {
+async function levelLog(t: TestContext, options: Partial<OpenStorageOptions>): Promise<LogUnderTest> {
   const dir = await scratchDir(t)
-  let storage = await openIn(t, dir, { sync })
+  let storage = await openIn(t, dir, options)
   const store: LogUnderTest = {
     log: storage.log,
     checkpointAt: (zxid) => checkpointAt(storage, zxid),
@@ -29,7 +31,7 @@ async function levelLog(t: TestContext, sync: boolean): Promise<LogUnderTest> {
     },
     async restart() {
       await storage.close()
-      storage = await openIn(t, dir, { sync })
+      storage = await openIn(t, dir, options)
       store.log = storage.log
     },
   }
@@ -45,8 +47,9 @@ function kept(inner: MemoryLog, log: LogStore = inner): Promise<LogUnderTest> {
   })
 }
 
-logConformance('LevelDB', (t) => levelLog(t, true))
-logConformance('LevelDB without sync', (t) => levelLog(t, false))
+logConformance('LevelDB', (t) => levelLog(t, {}))
+logConformance('LevelDB without sync', (t) => levelLog(t, { sync: false }))
+logConformance('LevelDB in many segments', (t) => levelLog(t, { segmentBytes: 1 }))
 logConformance('the log in memory', () => kept(memoryLog()))
 logConformance('a log with faults, none of them on', () => {
   const inner = memoryLog()
@@ -66,7 +69,7 @@ describe('the log', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(command, { maxLength: 25 }), async (commands) => {
         const model = memoryLog()
-        const store = await levelLog(t, true)
+        const store = await levelLog(t, { segmentBytes: 3000 })
         for (const { type, amount } of commands) {
           await perform(type, amount, model, store)
           assert.deepEqual(await summary(store.log), await summary(model))
@@ -90,19 +93,62 @@ describe('the log', () => {
     assert.equal(storage.log.trimmedTo, 2)
   })
 
-  it('gives the space of trimmed entries back', async (t) => {
-    const storage = await openIn(t, await scratchDir(t))
+  it('gives the space of trimmed entries back, and writes nothing twice', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir, { segmentBytes: 20 << 20 })
     const bytes = Buffer.alloc(512 << 10)
     for (let i = 0; i < bytes.length; i++) bytes[i] = (i * i) >> 7
-    for (let round = 0; round < 4; round++) {
+    let trimmed = 0
+    for (let round = 0; round < 5; round++) {
       const entries = entriesAfter(storage.log.lastZxid, Array(70).fill(1)).map((e) => ({ ...e, bytes }))
       for (const entry of entries) await storage.log.append([entry])
       await checkpointAt(storage, storage.log.lastZxid)
-      await storage.log.trim(storage.log.lastZxid - 2)
+      await storage.log.trim(trimmed)
+      trimmed = storage.log.lastZxid - 2
     }
+    assert.deepEqual(await segmentsIn(dir), ['000004', '000005', '000006'])
     const left = await storage.logDirBytes()
-    assert.ok(left < 100e6, `${left} of 147 MB are left`)
-    assert.equal((await readAll(storage.log, storage.log.trimmedTo)).length, 2)
+    assert.ok(left < 130e6, `${left} of 184 MB are left`)
+    assert.equal((await readAll(storage.log, storage.log.trimmedTo)).length, 72)
+  })
+
+  it('goes on where a segment that ends with a truncated entry is the last one again', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir, { segmentBytes: 1 })
+    const entries = entriesAfter(0, [1, 2, 3, 4])
+    await storage.log.append(entries.slice(0, 2))
+    await checkpointAt(storage, 1)
+    await storage.log.trim(1)
+    await storage.log.append(entries.slice(2))
+    assert.deepEqual(await segmentsIn(dir), ['000001', '000002'])
+    await storage.log.truncate(1)
+    const other = entriesAfter(1, [3, 1], 'other')
+    await storage.log.append(other)
+    await storage.close()
+    assert.deepEqual(await segmentsIn(dir), ['000001'])
+    const { log } = await openIn(t, dir)
+    assert.deepEqual(await readAll(log, 1), other)
+  })
+
+  it('deletes a segment only when nobody reads it any more', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir, { segmentBytes: 1 })
+    const { log } = storage
+    const entries = entriesAfter(0, Array(20).fill(1))
+    for (const entry of entries.slice(0, 10)) await log.append([entry])
+    await checkpointAt(storage, 10)
+    await log.trim(5)
+    for (const entry of entries.slice(10)) await log.append([entry])
+    await checkpointAt(storage, 20)
+    const reading = log.read(5)[Symbol.asyncIterator]()
+    assert.equal((await reading.next()).value?.first, 6)
+    const trimming = log.trim(15)
+    await log.append(entriesAfter(20, [1]))
+    for (const { first } of entries.slice(6)) assert.equal((await reading.next()).value?.first, first)
+    assert.deepEqual(await segmentsIn(dir), ['000001', '000002', '000003'])
+    assert.equal((await reading.next()).done, true)
+    await trimming
+    assert.deepEqual(await segmentsIn(dir), ['000002', '000003'])
   })
 
   it('writes what is appended while the caller keeps its thread', async (t) => {
@@ -163,9 +209,13 @@ describe('a log with faults', () => {
   })
 })
 
+async function segmentsIn(dir: string): Promise<string[]> {
+  return (await readdir(join(dir, 'zabd/log'))).sort()
+}
+
 /** Bytes of the write-ahead files of the log in `dir`. */
 function writeAheadBytes(dir: string): number {
-  const path = join(dir, 'zabd/log')
+  const path = join(dir, 'zabd/log/000001')
   const files = readdirSync(path).filter((name) => name.endsWith('.log'))
   return files.reduce((sum, name) => sum + statSync(join(path, name)).size, 0)
 }

@@ -5,16 +5,8 @@ import { describe, it } from 'node:test'
 import { findApacheData, layoutOf, readFormat } from '../../src/storage/format.ts'
 import { openStorage } from '../../src/storage/open.ts'
 import type { StorageErrorKind } from '../../src/storage/types.ts'
-import {
-  checkpointAt,
-  copyOf,
-  inDatabase,
-  openIn,
-  recordOf,
-  rejectsWith,
-  scratchDir,
-} from '../support/disk-scratch.ts'
-import { entriesAfter, readAll, reconfiguration } from '../support/log-conformance.ts'
+import { checkpointAt, copyOf, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
+import { entriesAfter, readAll } from '../support/log-conformance.ts'
 
 describe('opening', () => {
   it('makes the documented layout, with data and log apart', async (t) => {
@@ -24,9 +16,9 @@ describe('opening', () => {
     await storage.log.append(entriesAfter(0, [1]))
     for (const name of ['data/zabd/format', 'data/zabd/checkpoint/CURRENT'])
       await readFile(join(dir, 'deep', name))
-    for (const name of ['log.mark', 'log/CURRENT']) await readFile(join(logDir, 'zabd', name))
+    for (const name of ['log.state', 'log/000001/CURRENT']) await readFile(join(logDir, 'zabd', name))
     const format = await readFormat(join(dataDir, 'zabd/format'))
-    assert.equal(format?.format, 2)
+    assert.equal(format?.format, 3)
     assert.ok(Number.isFinite(Date.parse(format.created)))
     assert.match(format.zabd, /^\d+\.\d+\.\d+/)
     const [dataBytes, logBytes] = [await storage.dataDirBytes(), await storage.logDirBytes()]
@@ -61,7 +53,7 @@ describe('opening', () => {
     await (await openIn(t, dir)).close()
     const { formatFile, logDir } = layoutOf(dir, dir)
     await rm(formatFile)
-    await rm(join(logDir, 'CURRENT'))
+    await rm(join(logDir, '000001/CURRENT'))
     await openIn(t, dir)
   })
 
@@ -75,47 +67,16 @@ describe('opening', () => {
     assert.equal(await readFile(join(dir, 'version-2/snapshot.0'), 'utf8'), 'snapshot')
   })
 
-  it('takes data of format 1 over, with all that is in it', async (t) => {
-    const dir = await scratchDir(t)
-    const storage = await openIn(t, dir)
-    const entries = entriesAfter(0, Array(1200).fill(2))
-    await storage.log.append(entries)
-    await storage.log.saveEpochs({ accepted: 4, current: 3 })
-    await checkpointAt(storage, 2000)
-    await storage.log.trim(1000)
-    await storage.close()
-    const { formatFile, logDir, checkpointDir } = layoutOf(dir, dir)
-    const format = await readFormat(formatFile)
-    assert.ok(format !== undefined)
-    // What format 1 did not have is taken away.
-    await inDatabase(logDir, async ({ db }) => {
-      await db.clear({ lt: Buffer.from('l') })
-      await db.put(Buffer.from('s'), recordOf('s', [3, format.dataId, 4, 3, 2400, 1000, 0]))
-    })
-    await inDatabase(checkpointDir, ({ db }) =>
-      db.put(Buffer.from('m'), recordOf('m', [0x61, 0, 2000, 0, 0, 0, null])),
-    )
-    await writeFile(formatFile, JSON.stringify({ ...format, format: 1 }))
-    const { log, checkpoint } = await openIn(t, dir)
-    assert.equal((await readFormat(formatFile))?.format, 2)
-    assert.deepEqual([log.epochs, log.trimmedTo, log.diverged], [{ accepted: 4, current: 3 }, 1000, false])
-    assert.equal(checkpoint.meta?.zxid, 2000)
-    const lasts = entries.slice(500).map((entry) => entry.last)
-    assert.deepEqual(await log.index(), { lasts, votings: [] })
-    assert.deepEqual(await readAll(log, 1000), entries.slice(500))
-    await log.append([reconfiguration(2400, 3)])
-    assert.deepEqual((await log.index()).lasts, [...lasts, 2401])
-  })
-
   const damages: [string, StorageErrorKind, (dir: string) => Promise<void>][] = [
-    ['a newer format', 'format', (dir) => writeFile(join(dir, 'zabd/format'), '{"format":3}')],
+    ['a newer format', 'format', (dir) => writeFile(join(dir, 'zabd/format'), '{"format":4}')],
+    ['an older format', 'format', (dir) => writeFile(join(dir, 'zabd/format'), '{"format":2}')],
     ['an unreadable format file', 'corrupt', (dir) => writeFile(join(dir, 'zabd/format'), '{"form')],
-    ['an incomplete format file', 'corrupt', (dir) => writeFile(join(dir, 'zabd/format'), '{"format":2}')],
+    ['an incomplete format file', 'corrupt', (dir) => writeFile(join(dir, 'zabd/format'), '{"format":3}')],
     ['data without a format file', 'format', (dir) => rm(join(dir, 'zabd/format'))],
-    ['a missing mark', 'corrupt', (dir) => rm(join(dir, 'zabd/log.mark'))],
-    ['a damaged mark', 'corrupt', (dir) => writeFile(join(dir, 'zabd/log.mark'), '{"clean":true}\n1\n')],
+    ['a missing state of the log', 'corrupt', (dir) => rm(join(dir, 'zabd/log.state'))],
+    ['a damaged one', 'corrupt', (dir) => writeFile(join(dir, 'zabd/log.state'), '{"clean":true}\n1\n')],
     ['a missing log', 'corrupt', (dir) => rm(join(dir, 'zabd/log'), { recursive: true })],
-    ['a log without its CURRENT file', 'corrupt', (dir) => rm(join(dir, 'zabd/log/CURRENT'))],
+    ['a log without its CURRENT file', 'corrupt', (dir) => rm(join(dir, 'zabd/log/000001/CURRENT'))],
     ['a missing checkpoint', 'corrupt', (dir) => rm(join(dir, 'zabd/checkpoint'), { recursive: true })],
     ['a file where a directory should be', 'io', (dir) => replaceByFile(join(dir, 'zabd'))],
   ]
@@ -151,14 +112,14 @@ describe('opening', () => {
     await later.log.trim(4)
     await later.close()
     const mixed = await copyOf(t, dir)
-    for (const name of ['log', 'log.mark'])
+    for (const name of ['log', 'log.state'])
       await replaceBy(join(early, 'zabd', name), join(mixed, 'zabd', name))
     await rejectsWith(openIn(t, mixed), 'corrupt')
     await replaceBy(join(early, 'zabd/checkpoint'), join(dir, 'zabd/checkpoint'))
     await rejectsWith(openIn(t, dir), 'corrupt')
   })
 
-  it('refuses an older log with the mark of a clean stop', async (t) => {
+  it('refuses an older log with the state of a clean stop', async (t) => {
     const dir = await scratchDir(t)
     await (await openIn(t, dir)).close()
     const early = await copyOf(t, dir)
@@ -172,10 +133,10 @@ describe('opening', () => {
   it('leaves nothing open when it is refused', async (t) => {
     const dir = await scratchDir(t)
     await (await openIn(t, dir)).close()
-    const mark = await readFile(join(dir, 'zabd/log.mark'))
-    await rm(join(dir, 'zabd/log.mark'))
+    const state = await readFile(join(dir, 'zabd/log.state'))
+    await rm(join(dir, 'zabd/log.state'))
     await rejectsWith(openIn(t, dir), 'corrupt')
-    await writeFile(join(dir, 'zabd/log.mark'), mark)
+    await writeFile(join(dir, 'zabd/log.state'), state)
     await openIn(t, dir)
   })
 

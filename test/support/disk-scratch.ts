@@ -4,8 +4,6 @@ import { cp, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { crc32 } from 'node:zlib'
-import { Packr } from 'msgpackr'
 import { Database } from '../../src/storage/database.ts'
 import { type OpenStorageOptions, openStorage } from '../../src/storage/open.ts'
 import {
@@ -64,14 +62,6 @@ export async function copyOf(t: TestContext, dir: string): Promise<string> {
 /** The meta of a checkpoint at `zxid`. */
 export function metaAt(zxid: number, state: unknown = null): CheckpointMeta {
   return { zxid, nodes: 0, digestHigh: 0, digestLow: 0, state }
-}
-
-/** The value of a record that is a list of fields, as every release has written them. */
-export function recordOf(key: string, fields: readonly unknown[]): Buffer {
-  const body = new Packr({ useRecords: true }).pack(fields)
-  const crc = Buffer.alloc(4)
-  crc.writeUInt32BE(crc32(body, crc32(Buffer.from(key))))
-  return Buffer.concat([body, crc])
 }
 
 /** Does `work` in a database that nobody has open. */
