@@ -166,7 +166,7 @@ export class Connection implements ReadContext<Connection> {
       buf = this.#takeHeld()
     }
     this.#decode(buf)
-    this.flush()
+    this.#flushOutput()
   }
 
   /** Handles every complete frame of `buf`; keeps the rest. */
@@ -278,7 +278,7 @@ export class Connection implements ReadContext<Connection> {
       this.#paused = false
       this.socket.resume()
     }
-    this.flush()
+    this.#flushOutput()
   }
 
   /** The server has room and time again. */
@@ -636,7 +636,6 @@ export class Connection implements ReadContext<Connection> {
     if (this.isClosed) return
     if (kind === Op.createSession) {
       this.#established(this.#requestedSession)
-      this.#queueFlush()
       this.#resume()
       return
     }
@@ -723,6 +722,10 @@ export class Connection implements ReadContext<Connection> {
     out.intAt(at, length)
     this.#backend.stats.responseSent(length)
     this.stats.sent++
+  }
+
+  #flushOutput(): void {
+    if (this.#out !== undefined && this.#out.pos > 0) this.#queueFlush()
   }
 
   #queueFlush(): void {
