@@ -1,20 +1,25 @@
-// Runs the benchmarks one after another: `npm run bench`, or `npm run bench -- store apply log server` for some of them.
-// Each answers one question and says which at its top; figures of a shared machine are good for ratios only.
+// `npm run bench`: the short side-by-side measurement. `npm run bench -- store log` and so on: benchmarks by name, one after
+// another; flags go to each. Each answers one question and says which at its top; figures of a shared machine are good for
+// ratios only.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const all = ['store', 'apply', 'log', 'server'] as const
+/** The side-by-side measurement. */
+const standard = 'compare'
+const all: readonly string[] = [standard, 'store', 'apply', 'log', 'floors']
 
-const asked = process.argv.slice(2)
-const unknown = asked.filter((name) => !all.some((known) => known === name))
+const args = process.argv.slice(2)
+const flagsAt = args.findIndex((arg) => arg.startsWith('-'))
+const asked = flagsAt < 0 ? args : args.slice(0, flagsAt)
+const flags = flagsAt < 0 ? [] : args.slice(flagsAt)
+const unknown = asked.filter((name) => !all.includes(name))
 if (unknown.length > 0) {
   console.error(`unknown benchmark ${unknown.join(', ')}; there are ${all.join(', ')}`)
   process.exit(2)
 }
-for (const name of all) {
-  if (asked.length > 0 && !asked.includes(name)) continue
-  console.log(`\n== ${name}`)
+for (const name of asked.length === 0 ? [standard] : asked) {
+  if (asked.length > 1) console.log(`\n== ${name}`)
   const script = fileURLToPath(new URL(`./${name}.js`, import.meta.url))
-  const { status } = spawnSync(process.execPath, [script], { stdio: 'inherit' })
-  if (status !== 0) process.exit(1)
+  const { status } = spawnSync(process.execPath, [script, ...flags], { stdio: 'inherit' })
+  if (status !== 0) process.exit(status ?? 1)
 }

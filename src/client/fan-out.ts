@@ -4,6 +4,7 @@ import { Op } from '../base/opcodes.ts'
 import { type Address, type Auth, Connection } from './connection.ts'
 import { createHistogram, type Histogram, record } from './histogram.ts'
 import { noise } from './keys.ts'
+import type { Window } from './load.ts'
 import { writePathAndWatch, writeSetData } from './requests.ts'
 
 export type FanOutPlan = {
@@ -34,7 +35,11 @@ export type FanOutResult = {
 const roundLimitMs = 10_000
 
 /** Runs rounds until the time is over or the signal says so. Rejects when a connection fails or a notification does not come. */
-export async function runFanOut(plan: FanOutPlan, stop?: AbortSignal): Promise<FanOutResult> {
+export async function runFanOut(
+  plan: FanOutPlan,
+  stop?: AbortSignal,
+  window?: Window,
+): Promise<FanOutResult> {
   const crowd = new Watchers(plan)
   try {
     await crowd.connect()
@@ -52,6 +57,7 @@ export async function runFanOut(plan: FanOutPlan, stop?: AbortSignal): Promise<F
         measuring = true
         before = performance.eventLoopUtilization()
         fromMs = performance.now()
+        window?.begins()
       }
       await crowd.arm()
       const roundMs = await crowd.round()
@@ -60,6 +66,7 @@ export async function runFanOut(plan: FanOutPlan, stop?: AbortSignal): Promise<F
         fanOutMs += roundMs
       }
     } while ((performance.now() < endMs || latency.count === 0) && stop?.aborted !== true)
+    window?.ends()
     return {
       latency,
       notifications: latency.count * plan.connections,

@@ -98,9 +98,12 @@ const operationMask = 0b1111
 const secondHalf = 0b10000
 const slotShift = 5
 
+/** Is called when the measured time begins and when it is over, for those who measure something else at the same time. */
+export type Window = { begins(): void; ends(): void }
+
 /** Runs a load to its end, or until the signal. Rejects with the reason when a connection does not come up. */
-export async function runLoad(plan: LoadPlan, stop?: AbortSignal): Promise<LoadResult> {
-  return await new Load(plan).run(stop)
+export async function runLoad(plan: LoadPlan, stop?: AbortSignal, window?: Window): Promise<LoadResult> {
+  return await new Load(plan).run(stop, window)
 }
 
 /** Adds up results of loads that ran at the same time. */
@@ -172,7 +175,7 @@ class Load {
     }))
   }
 
-  async run(stop: AbortSignal | undefined): Promise<LoadResult> {
+  async run(stop: AbortSignal | undefined, window: Window | undefined): Promise<LoadResult> {
     const { plan } = this
     await this.#connect()
     const pacer = plan.rate === undefined ? undefined : this.#pace(plan.rate)
@@ -185,7 +188,9 @@ class Load {
     this.#lastReplyMs = fromMs
     this.#fromMs = fromMs
     this.phase = 'measuring'
+    window?.begins()
     await pause(plan.measureMs, this.#enough.signal)
+    window?.ends()
     const toMs = performance.now()
     this.#toMs = toMs
     this.phase = 'over'

@@ -83,13 +83,17 @@ export function kazooPath(): Promise<string> {
 let maven: Promise<unknown> = Promise.resolve()
 
 /** Folder with the jars that test/interop/<area>/<file> names, dependencies included. */
-export async function jars(area: string, file: string): Promise<string> {
-  const pom = join(interopSources, area, file)
+export function jars(area: string, file: string): Promise<string> {
+  return jarsOf(join(interopSources, area, file), `${area}-${file.replace(/\.xml$/, '')}`)
+}
+
+/** Folder with the jars that a list of dependencies names, theirs included. `name` is the list's own. */
+export async function jarsOf(pom: string, name: string): Promise<string> {
   const version = createHash('sha256')
     .update(await readFile(pom))
     .digest('hex')
     .slice(0, 12)
-  const folder = cached(`jars-${area}-${file.replace(/\.xml$/, '')}-${version}`, async (dir) => {
+  return await cached(`jars-${name}-${version}`, async (dir) => {
     const copy = maven.then(() =>
       must('mvn', [
         '-q',
@@ -104,7 +108,6 @@ export async function jars(area: string, file: string): Promise<string> {
     maven = copy.catch(() => undefined)
     await copy
   })
-  return folder
 }
 
 /** Folder with the headers and the library of the C client, as Debian builds them. */
