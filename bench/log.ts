@@ -1,5 +1,4 @@
-// How fast the log and the checkpoint are on this disk: what a lone append costs, what appends with more entries in one
-// sync give, and how long a checkpoint of a million records takes to write and to load.
+// How fast the log is on this disk: what a lone append costs, and what appends with more entries in one sync give.
 // Usage: node dist/bench/log.js [directory] (default: the system's temporary directory)
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -10,8 +9,6 @@ import type { Entry } from '../src/zab/types.ts'
 
 const entryBytes = 200
 const roundMs = 1500
-const records = 1_000_000
-const valueBytes = 150
 
 /** Appends batches of `size` entries, one after another, for some time. */
 async function appends(storage: Storage, size: number, bytes: number): Promise<void> {
@@ -61,47 +58,6 @@ async function readBack({ log }: Storage): Promise<void> {
   )
 }
 
-/** Makes a checkpoint of a million records, one of some changes, a replacing one, and loads the result. */
-async function checkpoints({ checkpoint, log }: Storage): Promise<void> {
-  const meta = { zxid: log.lastZxid, nodes: records, digestHigh: 0, digestLow: 0, state: null }
-  const value = noise(valueBytes, 1)
-  for (const [what, count, replace] of [
-    ['full', records, false],
-    ['changed', records / 20, false],
-    ['replacing', records, true],
-  ] as const) {
-    const key = Buffer.alloc(8)
-    const begin = performance.now()
-    const sink = checkpoint.begin({ replace })
-    for (let i = 0; i < count; i++) {
-      key.writeUInt32BE(Math.floor((i * records) / count), 4)
-      value.writeUInt32BE(i)
-      sink.put(key, value)
-      if (i % 1000 === 0) await sink.drained()
-    }
-    const encoded = performance.now()
-    await checkpoint.commit(meta)
-    const done = performance.now()
-    console.log(
-      `${what} checkpoint of ${count} records: sink ${(encoded - begin).toFixed(0)} ms, ` +
-        `commit ${(done - encoded).toFixed(0)} ms`,
-    )
-  }
-  for (let round = 0; round < 3; round++) {
-    const begin = performance.now()
-    const cpu = process.cpuUsage()
-    let count = 0
-    await checkpoint.load(() => {
-      count++
-    })
-    const { user, system } = process.cpuUsage(cpu)
-    console.log(
-      `load of ${count} records of ${valueBytes} B: ${(performance.now() - begin).toFixed(0)} ms, ` +
-        `cpu ${((user + system) / 1000).toFixed(0)} ms`,
-    )
-  }
-}
-
 function quantile(times: readonly number[], q: number): number {
   const sorted = [...times].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN
@@ -127,7 +83,6 @@ try {
     for (const size of [1, 10, 100, 1000]) await appends(storage, size, entryBytes)
     await appends(storage, 1, 20_000)
     await readBack(storage)
-    if (sync) await checkpoints(storage)
     console.log(`${((await storage.logDirBytes()) / 1e6).toFixed(0)} MB log`)
     const begin = performance.now()
     await storage.close()

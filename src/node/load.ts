@@ -27,11 +27,11 @@ export async function loadTree(
   try {
     await store.load(
       (key, value) => reader.record(key, value),
-      (records) => {
+      () => {
         const now = clock.now()
         if (now - told < progressMs) return
         told = now
-        logger.info({ records, of: meta.nodes }, 'loading the checkpoint')
+        logger.info({ znodes: reader.nodes, of: meta.nodes }, 'loading the checkpoint')
       },
     )
     reader.finish(meta, meta.state as ImageState, meta.zxid)

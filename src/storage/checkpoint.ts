@@ -1,10 +1,10 @@
-// The checkpoint on LevelDB: the tree's records under a generation byte, and one meta record that makes a batch of
-// changes a checkpoint (docs/storage.md). It never looks into a record, and a commit is one atomic synced write.
+// The checkpoint on LevelDB: the tree's records under a generation byte, and one meta record that says which of them count
+// (docs/storage.md). It never looks into a record; what makes a checkpoint of changes is one atomic synced write.
 import { assert } from '../base/assert.ts'
 import type { VotingAt } from '../zab/types.ts'
 import { chunkBytes, type Database, type Db } from './database.ts'
 import { storageError } from './errors.ts'
-import { decodeMeta, dropKey, encodeMeta, type MetaRecord, metaKey } from './records.ts'
+import { decodeMeta, encodeMeta, type MetaRecord, metaKey } from './records.ts'
 import type {
   CheckpointMeta,
   CheckpointReader,
@@ -16,42 +16,63 @@ import type {
 
 /** The two generations of records; a replacing sink fills the one that is not in use. */
 const generations = [0x61, 0x62] as const
-const maxKeyBytes = 65535
-/** Records per chunk of a reading iterator. */
+/** Records per chunk of a reading iterator; large ones fill it by their bytes. */
 const chunkRecords = 4000
-/** A replacing sink writes what it holds from here on; LevelDB's own buffer is of that order. */
-const pieceBytes = 4 << 20
+/** What is written ahead of the commit is synced in pieces of this size: a sync of the log waits for one at most. */
+const pieceBytes = 512 << 10
 const doing = 'writing a checkpoint'
-const asText = { valueEncoding: 'utf8' } as const
+
+type Batch = ReturnType<Db['batch']>
 
 /** `CheckpointStore` on a LevelDB directory. */
 export class LevelCheckpoint implements CheckpointStore {
   readonly #database: Database
   readonly #beforeCommit: () => Promise<void>
-  #record: MetaRecord | undefined
+  #record: MetaRecord
   #sink: Sink | undefined
-  /** Settles when the deletion of a replaced generation is done. */
-  #dropping: Promise<void> = Promise.resolve()
+  /** Settles when nothing is left of what belongs to no checkpoint. */
+  #swept: Promise<void> = Promise.resolve()
 
-  private constructor(database: Database, record: MetaRecord | undefined, beforeCommit: () => Promise<void>) {
+  private constructor(database: Database, record: MetaRecord, beforeCommit: () => Promise<void>) {
     this.#database = database
     this.#beforeCommit = beforeCommit
     this.#record = record
   }
 
+  /** Makes the database one that has no checkpoint yet; durable when it resolves. Rejects with StorageError. */
+  static async create(database: Database): Promise<void> {
+    const none = {
+      meta: undefined,
+      generation: generations[0],
+      end: Buffer.of(),
+      installs: 0,
+      voting: undefined,
+    }
+    await database.write('creating the checkpoint', (db) => db.put(metaKey, encodeMeta(none), { sync: true }))
+  }
+
+  /** Whether there is anything but what `create` makes, damage included. Rejects with StorageError. */
+  static async isUsed(database: Database): Promise<boolean> {
+    return await database.read('reading the checkpoint', async (db) => {
+      const value = await db.get(metaKey)
+      if (value !== undefined) return decodeMeta(value)?.meta !== undefined
+      return (await db.keys({ limit: 1 }).all()).length > 0
+    })
+  }
+
   /**
-   * Reads the meta record. Throws StorageError (corrupt, io); corrupt too if there are records but no meta.
-   * `beforeCommit` runs before each commit, which it can prevent by rejecting.
+   * Reads the meta record, which must be there. Throws StorageError (corrupt, io). `beforeCommit` runs before each commit,
+   * which it can prevent by rejecting.
    */
   static async open(database: Database, beforeCommit: () => Promise<void>): Promise<LevelCheckpoint> {
     const record = await database.read('reading the checkpoint', (db) => readMeta(db, database.dir))
     const store = new LevelCheckpoint(database, record, beforeCommit)
-    store.#dropLeftover()
+    store.#sweep()
     return store
   }
 
   get meta(): CheckpointMeta | undefined {
-    return this.#record?.meta
+    return this.#record.meta
   }
 
   get failure(): StorageError | undefined {
@@ -60,67 +81,57 @@ export class LevelCheckpoint implements CheckpointStore {
 
   /** Number of checkpoints so far that took the place of the log. */
   get installs(): number {
-    return this.#record?.installs ?? 0
+    return this.#record.installs
   }
 
   /** The reconfiguration that the last of these came with. */
   get voting(): VotingAt | undefined {
-    return this.#record?.voting
+    return this.#record.voting
   }
 
   async load(
     each: (key: Uint8Array, value: Uint8Array) => void,
     progress?: (records: number) => void,
   ): Promise<void> {
-    if (this.#record === undefined) return
-    const texts = textsOf(this.#database.db, this.#record.generation)
-    const scratch = new Scratch()
-    let records = 0
+    const records = recordsOf(this.#database.db, this.#record)
+    let count = 0
     try {
-      let next = this.#chunk(texts)
+      let next = this.#chunk(records)
       for (;;) {
         const chunk = await next
         if (chunk.length === 0) return
         // LevelDB reads on its own thread while this one decodes.
-        next = this.#chunk(texts)
+        next = this.#chunk(records)
         next.catch(() => {})
-        for (const text of chunk) {
-          const length = scratch.decode(text)
-          const { bytes } = scratch
-          const keyEnd = endOfKey(bytes, length, this.#database.dir)
-          each(bytes.subarray(2, keyEnd), bytes.subarray(keyEnd, length))
-        }
-        records += chunk.length
-        progress?.(records)
+        for (const [key, value] of chunk) each(key.subarray(1), value)
+        count += chunk.length
+        progress?.(count)
       }
     } finally {
-      await texts.close()
+      await records.close()
     }
   }
 
   reader(): CheckpointReader {
-    const record = this.#record
-    assert(record !== undefined, 'there is no checkpoint to read')
-    const texts = textsOf(this.#database.db, record.generation)
+    const { meta } = this.#record
+    assert(meta !== undefined, 'there is no checkpoint to read')
+    const records = recordsOf(this.#database.db, this.#record)
     const next = async (): Promise<readonly CheckpointRecord[]> => {
-      const chunk = await this.#chunk(texts)
-      return chunk.map((text) => {
-        const bytes = Buffer.from(text, 'base64')
-        const keyEnd = endOfKey(bytes, bytes.length, this.#database.dir)
-        return [bytes.subarray(2, keyEnd), bytes.subarray(keyEnd)]
-      })
+      const chunk = await this.#chunk(records)
+      return chunk.map(([key, value]) => [key.subarray(1), value])
     }
-    return { meta: record.meta, next, close: () => texts.close() }
+    return { meta, next, close: () => records.close() }
   }
 
   begin(options?: { readonly replace?: boolean }): CheckpointSink {
     assert(this.#sink === undefined, 'a checkpoint is begun while another is being made')
     if (this.failure !== undefined) throw this.failure
-    const generation = this.#record?.generation ?? generations[0]
-    const replace = options?.replace === true
-    this.#sink = replace
-      ? new Sink(this.#database, otherGeneration(generation), this.#dropping)
-      : new Sink(this.#database, generation, undefined)
+    const { generation, end } = this.#record
+    // A replacing sink goes on from a generation in which nothing counts yet.
+    this.#sink =
+      options?.replace === true
+        ? new Sink(this.#database, otherGeneration(generation), Buffer.of(), this.#swept)
+        : new Sink(this.#database, generation, end, this.#swept)
     return this.#sink
   }
 
@@ -130,7 +141,10 @@ export class LevelCheckpoint implements CheckpointStore {
 
   /** Commits as the next checkpoint that takes the place of the log; `voting` is for the log that follows it. */
   async install(meta: CheckpointMeta, voting: VotingAt | undefined): Promise<void> {
-    assert(this.#sink?.replaces === true, 'a checkpoint is installed that does not replace the present one')
+    assert(
+      this.#sink !== undefined && this.#sink.generation !== this.#record.generation,
+      'a checkpoint is installed that does not replace the present one',
+    )
     assert(voting === undefined || voting.zxid <= meta.zxid, 'the voting of a checkpoint is newer than it')
     await this.#commit(meta, this.installs + 1, voting)
   }
@@ -139,224 +153,193 @@ export class LevelCheckpoint implements CheckpointStore {
     const sink = this.#sink
     assert(sink !== undefined, 'a checkpoint is committed that was not begun')
     this.#sink = undefined
-    const record: MetaRecord = { meta, generation: sink.generation, installs, voting }
-    const batch = await sink.take()
-    await this.#beforeCommit()
-    await this.#database.write(doing, async () => {
-      batch.put(metaKey, encodeMeta(record))
-      if (sink.replaces) batch.put(dropKey, Buffer.of(otherGeneration(sink.generation)))
-      await batch.write({ sync: true })
-      this.#record = record
-    })
-    if (sink.replaces) this.#dropLeftover()
+    const { generation } = sink
+    const replaces = generation !== this.#record.generation
+    try {
+      const batch = await sink.take()
+      const record: MetaRecord = { meta, generation, end: sink.end, installs, voting }
+      await this.#beforeCommit()
+      await this.#database.write(doing, async () => {
+        batch.put(metaKey, encodeMeta(record))
+        await batch.write({ sync: true })
+        this.#record = record
+      })
+    } catch (error) {
+      this.#forget(sink)
+      throw error
+    }
+    if (replaces) this.#sweep()
   }
 
   abort(): void {
     const sink = this.#sink
     this.#sink = undefined
-    sink?.drop()
-    if (sink?.replaces === true) {
-      this.#dropping = sink.settled()
-      this.#dropLeftover()
-    }
+    if (sink !== undefined) this.#forget(sink)
   }
 
   async reopen(): Promise<void> {
     this.abort()
-    await this.#dropping
+    await this.#swept
     await this.#database.reopen(async (db) => {
       this.#record = await readMeta(db, this.#database.dir)
     })
-    this.#dropLeftover()
+    this.#sweep()
   }
 
   async close(): Promise<void> {
     this.abort()
-    await this.#dropping
+    await this.#swept
     await this.#database.close()
   }
 
-  #chunk(texts: ReturnType<typeof textsOf>): Promise<string[]> {
-    return this.#database.read('reading the checkpoint', () => texts.nextv(chunkRecords))
+  /** Nothing will come of a sink. */
+  #forget(sink: Sink): void {
+    this.#swept = sink.drop()
+    this.#sweep()
   }
 
-  /** Deletes, in the background, the generation that is named for it; a failure fails the store. */
-  #dropLeftover(): void {
+  #chunk(records: ReturnType<typeof recordsOf>): Promise<[Buffer, Buffer][]> {
+    return this.#database.read('reading the checkpoint', () => records.nextv(chunkRecords))
+  }
+
+  /**
+   * Deletes, in the background, what belongs to no checkpoint: the other generation, and what was written ahead of a commit
+   * that did not come. A failure fails the store.
+   */
+  #sweep(): void {
     const work = async () => {
       if (this.failure !== undefined) return
       const { db } = this.#database
+      const { generation, end } = this.#record
       await this.#database.guard('deleting a replaced checkpoint', async () => {
-        const generation = (await db.get(dropKey))?.[0]
-        if (generation === undefined || generation === this.#record?.generation) return
-        const range = rangeOf(generation)
-        await db.clear(range)
-        await db.del(dropKey)
-        await db.compactRange(range.gte, range.lt)
+        await clear(db, otherGeneration(generation), Buffer.of())
+        await clear(db, generation, end)
       })
     }
     // The failure is kept by the database and rejects the next write.
-    this.#dropping = this.#dropping.then(work).catch(() => {})
+    this.#swept = this.#swept.then(work).catch(() => {})
   }
 }
 
 /** What the next checkpoint changes, on its way into the database. */
 class Sink implements CheckpointSink {
   readonly generation: number
-  readonly replaces: boolean
+  /** The highest key of the checkpoint. */
+  end: Buffer
+  bytes = 0
   readonly #database: Database
-  readonly #scratch = new Scratch()
-  #batch: ReturnType<Db['batch']>
-  #bytes = 0
-  /** Bytes in #batch. */
+  /** The highest key that counts now. */
+  readonly #present: Buffer
+  /** What is written with the commit. */
+  readonly #last: Batch
+  /** What can be written before, and its bytes. */
+  #piece: Batch
   #held = 0
-  /** The pieces of a replacing sink: all of them, and all but the last. */
+  /** Settles when the pieces are written: all of them, and all but the last. */
   #pieces: Promise<void>
-  #allButLast: Promise<void> = Promise.resolve()
+  #allButLast: Promise<void>
 
-  /** `start` makes it a replacing sink, which begins to write when that has settled. */
-  constructor(database: Database, generation: number, start: Promise<void> | undefined) {
+  /** Begins to write when `start` has settled. */
+  constructor(database: Database, generation: number, present: Buffer, start: Promise<void>) {
     this.generation = generation
-    this.replaces = start !== undefined
+    this.end = present
     this.#database = database
-    this.#batch = database.db.batch()
-    this.#pieces = Promise.resolve()
-    if (start === undefined) return
-    // Whatever happens from here on, the next open knows that these records belong to no checkpoint.
-    const first = () => database.write(doing, (db) => db.put(dropKey, Buffer.of(generation), { sync: true }))
-    this.#follow(start.then(first))
-  }
-
-  get bytes(): number {
-    return this.#bytes
+    this.#present = present
+    this.#last = database.db.batch()
+    this.#piece = database.db.batch()
+    this.#pieces = start
+    this.#allButLast = start
   }
 
   put(key: Uint8Array, value: Uint8Array): void {
-    const dbKey = this.#scratch.key(this.generation, key)
-    this.#batch.put(dbKey, this.#scratch.encode(key, value), asText)
-    this.#add(key.byteLength + value.byteLength)
+    const dbKey = this.#keyOf(key)
+    const bytes = key.length + value.length
+    this.bytes += bytes
+    if (!this.#isAhead(key)) {
+      this.#last.put(dbKey, asBuffer(value))
+      return
+    }
+    if (Buffer.compare(key, this.end) > 0) this.end = dbKey.subarray(1)
+    this.#piece.put(dbKey, asBuffer(value))
+    this.#held += bytes
+    if (this.#held >= pieceBytes) this.#writePiece()
   }
 
   del(key: Uint8Array): void {
-    this.#batch.del(this.#scratch.key(this.generation, key))
-    this.#add(key.byteLength)
+    const batch = this.#isAhead(key) ? this.#piece : this.#last
+    batch.del(this.#keyOf(key))
+    this.bytes += key.length
+  }
+
+  /** Whether a record with this key does not count before the commit, and can be written at once. */
+  #isAhead(key: Uint8Array): boolean {
+    return Buffer.compare(key, this.#present) > 0
   }
 
   drained(): Promise<void> {
     return this.#allButLast
   }
 
-  /** Settles, without rejecting, when nothing of this sink is being written. */
-  settled(): Promise<void> {
+  /** The batch for the commit, when all else is written; the sink is used up. Rejects if a piece could not be written. */
+  async take(): Promise<Batch> {
+    if (this.#piece.length > 0) this.#writePiece()
+    await this.#pieces
+    return this.#last
+  }
+
+  /** Forgets what has not been written yet. Settles, without rejecting, when nothing is being written. */
+  drop(): Promise<void> {
+    this.#last.close().catch(() => {})
+    this.#piece.close().catch(() => {})
     return this.#pieces.catch(() => {})
   }
 
-  /** The batch with what has not been written yet; the sink is used up. Rejects if a piece could not be written. */
-  async take(): Promise<ReturnType<Db['batch']>> {
-    await this.#pieces
-    return this.#batch
+  #keyOf(key: Uint8Array): Buffer {
+    assert(key.length > 0, "a checkpoint's key is empty")
+    const dbKey = Buffer.allocUnsafe(key.length + 1)
+    dbKey[0] = this.generation
+    dbKey.set(key, 1)
+    return dbKey
   }
 
-  /** Forgets what has not been written yet. */
-  drop(): void {
-    this.#batch.close().catch(() => {})
-  }
-
-  #add(bytes: number): void {
-    this.#bytes += bytes
-    this.#held += bytes
-    if (!this.replaces || this.#held < pieceBytes) return
-    const batch = this.#batch
-    const write = () => this.#database.write(doing, () => batch.write({ sync: true }))
-    this.#batch = this.#database.db.batch()
+  #writePiece(): void {
+    const piece = this.#piece
+    this.#piece = this.#database.db.batch()
     this.#held = 0
-    this.#follow(this.#pieces.then(write))
-  }
-
-  #follow(pieces: Promise<void>): void {
+    const write = () => this.#database.write(doing, () => piece.write({ sync: true }))
     this.#allButLast = this.#pieces
-    this.#pieces = pieces
+    this.#pieces = this.#pieces.then(write)
     // Who awaits `drained` or the commit is told; until then the rejection is not unhandled.
-    pieces.catch(() => {})
+    this.#pieces.catch(() => {})
   }
 }
 
-/**
- * Reused bytes for one record at a time. A record's value in the database is the base64 text of u16 key length, key and
- * value: the binding makes a JavaScript string three times faster than a Buffer, and one value instead of key and value
- * (docs/storage.md has the figures).
- */
-class Scratch {
-  bytes: Buffer = Buffer.allocUnsafe(4096)
-  #key: Buffer = Buffer.allocUnsafe(256)
-
-  /** The database's key of a record; valid until the next call. */
-  key(generation: number, key: Uint8Array): Buffer {
-    const { byteLength } = key
-    assert(byteLength > 0 && byteLength <= maxKeyBytes, `a checkpoint's key has ${byteLength} bytes`)
-    if (this.#key.length <= byteLength) this.#key = Buffer.allocUnsafe(2 * byteLength + 1)
-    this.#key[0] = generation
-    this.#key.set(key, 1)
-    return this.#key.subarray(0, byteLength + 1)
-  }
-
-  encode(key: Uint8Array, value: Uint8Array): string {
-    const length = 2 + key.byteLength + value.byteLength
-    this.#reserve(length)
-    this.bytes.writeUInt16BE(key.byteLength)
-    this.bytes.set(key, 2)
-    this.bytes.set(value, 2 + key.byteLength)
-    return this.bytes.toString('base64', 0, length)
-  }
-
-  /** Puts the record of a text into `bytes` and returns its length. */
-  decode(text: string): number {
-    this.#reserve(text.length)
-    return this.bytes.write(text, 0, 'base64')
-  }
-
-  #reserve(length: number): void {
-    if (this.bytes.length < length) this.bytes = Buffer.allocUnsafe(2 * length)
-  }
+/** The same bytes as a Buffer, which is what the database takes. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
-/** Where the key of a decoded record of `length` bytes ends, and its value begins. */
-function endOfKey(bytes: Buffer, length: number, dir: string): number {
-  const end = length < 2 ? length + 1 : 2 + bytes.readUInt16BE()
-  if (end > length) throw storageError('corrupt', dir, 'a record of the checkpoint is damaged')
-  return end
+/** An iterator over a checkpoint's records, in key order. */
+function recordsOf(db: Db, { generation, end }: MetaRecord) {
+  const range = { gte: Buffer.of(generation), lte: Buffer.concat([Buffer.of(generation), end]) }
+  return db.iterator({ ...range, highWaterMarkBytes: chunkBytes, fillCache: false })
 }
 
-/** An iterator over the texts of a generation's records, in key order. */
-function textsOf(db: Db, generation: number) {
-  return db.values<Buffer, string>({
-    ...rangeOf(generation),
-    valueEncoding: 'utf8',
-    highWaterMarkBytes: chunkBytes,
-    fillCache: false,
-  })
-}
-
-function rangeOf(generation: number): { gte: Buffer; lt: Buffer } {
-  return { gte: Buffer.of(generation), lt: Buffer.of(generation + 1) }
+/** Deletes the records of a generation with keys above `key`, if there are any, and gives the space back. */
+async function clear(db: Db, generation: number, key: Buffer): Promise<void> {
+  const range = { gt: Buffer.concat([Buffer.of(generation), key]), lt: Buffer.of(generation + 1) }
+  if ((await db.keys({ ...range, limit: 1 }).all()).length === 0) return
+  await db.clear(range)
+  await db.compactRange(range.gt, range.lt)
 }
 
 function otherGeneration(generation: number): number {
   return generation === generations[0] ? generations[1] : generations[0]
 }
 
-/** The meta record; undefined if there never was a checkpoint. */
-async function readMeta(db: Db, dir: string): Promise<MetaRecord | undefined> {
+async function readMeta(db: Db, dir: string): Promise<MetaRecord> {
   const value = await db.get(metaKey)
-  if (value === undefined) {
-    const unfinished = (await db.get(dropKey))?.[0]
-    for (const generation of generations) {
-      if (generation === unfinished) continue
-      const keys = await db.keys({ ...rangeOf(generation), limit: 1 }).all()
-      if (keys.length > 0)
-        throw storageError('corrupt', dir, 'the checkpoint has records, but its head is missing')
-    }
-    return undefined
-  }
+  if (value === undefined) throw storageError('corrupt', dir, 'the head of the checkpoint is missing')
   const record = decodeMeta(value)
   if (record === undefined || !generations.some((known) => known === record.generation)) {
     throw storageError('corrupt', dir, 'the head of the checkpoint is damaged')

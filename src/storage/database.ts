@@ -19,6 +19,8 @@ export type DbOptions = {
   readonly writeBufferSize: number
   readonly cacheSize: number
   readonly maxFileSize: number
+  /** false: without Snappy, which is on by default. */
+  readonly compression?: boolean
 }
 
 /** An iterator hands out about this much at a time: LevelDB's own 16 KiB cost twice the time. */

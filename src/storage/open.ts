@@ -28,11 +28,13 @@ export type OpenStorageOptions = {
   readonly segmentBytes?: number
 }
 
-// A checkpoint comes as one large batch now and then.
+// A checkpoint is a few hundred large values at a time, most of them under ascending keys: tables that LevelDB can leave
+// as they are, and blocks too large for a cache to be of use.
 const checkpointDbOptions: DbOptions = {
-  writeBufferSize: 8 << 20,
-  cacheSize: 4 << 20,
-  maxFileSize: 8 << 20,
+  writeBufferSize: 4 << 20,
+  cacheSize: 1 << 20,
+  maxFileSize: 4 << 20,
+  compression: false,
 }
 
 /**
@@ -64,23 +66,24 @@ async function openAll(
   opened.push(checkpointDb)
   let log: LevelLog | undefined
   const beforeCommit = async () => await log?.flush()
-  const checkpoint = await LevelCheckpoint.open(checkpointDb, beforeCommit)
+  let checkpoint: LevelCheckpoint | undefined
   const logOptions: LogOptions = {
     dir: logDir,
     stateFile: logStateFile,
     sync,
     dataId: known?.dataId ?? randomUUID(),
-    checkpointZxid: () => checkpoint.meta?.zxid ?? 0,
+    checkpointZxid: () => checkpoint?.meta?.zxid ?? 0,
     logger,
     segmentBytes,
   }
   onProgress?.({ step: 'log', path: logDir })
   if (known === undefined) {
-    await create(layout, checkpoint, logOptions)
+    await create(layout, checkpointDb, logOptions)
     const { dataId } = logOptions
     const fields = { dataDir: layout.dataRoot, logDir: layout.logRoot, dataId }
     logger?.info(fields, 'created an empty data directory')
   }
+  checkpoint = await LevelCheckpoint.open(checkpointDb, beforeCommit)
   log = await LevelLog.open(logOptions)
   opened.push(log)
   await followInstall(log, checkpoint, layout, onProgress)
@@ -89,10 +92,10 @@ async function openAll(
 }
 
 /** Makes both databases those of new data. The `format` file comes last: without it all of this is done again. */
-async function create(layout: Layout, checkpoint: LevelCheckpoint, logOptions: LogOptions): Promise<void> {
+async function create(layout: Layout, checkpointDb: Database, logOptions: LogOptions): Promise<void> {
   const remedy = `Restore the file ${layout.formatFile} from a backup, or remove what is in the directory.`
   for (const [dir, used] of [
-    [layout.checkpointDir, checkpoint.meta !== undefined],
+    [layout.checkpointDir, await LevelCheckpoint.isUsed(checkpointDb)],
     [layout.logDir, await LevelLog.hasHistory(logOptions)],
   ] as const) {
     if (!used) continue
@@ -104,6 +107,7 @@ async function create(layout: Layout, checkpoint: LevelCheckpoint, logOptions: L
       remedy,
     )
   }
+  await LevelCheckpoint.create(checkpointDb)
   await LevelLog.create(logOptions)
   const format: Format = {
     format: formatVersion,

@@ -1,5 +1,5 @@
 // The bytes of each record in the two databases (docs/storage.md). Every record carries a CRC-32 over its key and the
-// rest of it, but for the records of a checkpoint, which the tree checks by its digest. Decoding never trusts a length.
+// rest of it; those of a checkpoint have theirs from tree/image.ts. Decoding never trusts a length.
 import { crc32 } from 'node:zlib'
 import { Packr } from 'msgpackr'
 import type { Entry, Voting, VotingAt } from '../zab/types.ts'
@@ -22,14 +22,15 @@ const lengthBytes = 4
 
 /** Key of a checkpoint's meta record; sorts after every record. */
 export const metaKey: Buffer = Buffer.from('m')
-/** Key that names the generation of records that belong to no checkpoint and are to be deleted. */
-export const dropKey: Buffer = Buffer.from('d')
 
 /** A checkpoint's meta record: what the tree gave, and what the store itself needs. */
 export type MetaRecord = {
-  readonly meta: CheckpointMeta
+  /** Undefined before the first checkpoint. */
+  readonly meta: CheckpointMeta | undefined
   /** First byte of the keys that belong to this checkpoint. */
   readonly generation: number
+  /** No record of this checkpoint, or of one before it in this generation, has a key above this one. */
+  readonly end: Buffer
   /** Number of checkpoints so far that took the place of the log. */
   readonly installs: number
   /** The reconfiguration that the last of these came with. */
@@ -163,23 +164,29 @@ export function decodeEnds(key: Buffer, value: Buffer): (Ends & { readonly revis
 }
 
 /** The value of a checkpoint's meta record. */
-export function encodeMeta({ meta, generation, installs, voting }: MetaRecord): Buffer {
-  const { zxid, nodes, digestHigh, digestLow, state } = meta
+export function encodeMeta({ meta, generation, end, installs, voting }: MetaRecord): Buffer {
+  const of = meta && [meta.zxid, meta.nodes, meta.digestHigh, meta.digestLow, meta.state]
   const from = voting && [voting.zxid, voting.voting.voters, voting.voting.groups, voting.voting.weights]
-  const fields = [generation, installs, zxid, nodes, digestHigh, digestLow, state, from ?? null]
-  return sealed(metaKey, packr.pack(fields))
+  return sealed(metaKey, packr.pack([generation, end, installs, of ?? null, from ?? null]))
 }
 
 /** A checkpoint's meta record; undefined if it is damaged. */
 export function decodeMeta(value: Buffer): MetaRecord | undefined {
   const fields = unpackChecked(metaKey, value)
-  if (!Array.isArray(fields) || fields.length !== 8) return undefined
-  const [generation, installs, zxid, nodes, digestHigh, digestLow, state, from]: unknown[] = fields
-  if (!isCount(generation) || !isCount(installs) || !isCount(zxid)) return undefined
-  if (!isCount(nodes) || !isCount(digestHigh) || !isCount(digestLow)) return undefined
+  if (!Array.isArray(fields) || fields.length !== 5) return undefined
+  const [generation, end, installs, of, from]: unknown[] = fields
+  if (!isCount(generation) || !Buffer.isBuffer(end) || !isCount(installs)) return undefined
+  const meta = of === null ? undefined : checkpointMetaOf(of)
   const voting = from === null ? undefined : votingAtOf(from)
-  if (from !== null && voting === undefined) return undefined
-  return { meta: { zxid, nodes, digestHigh, digestLow, state }, generation, installs, voting }
+  if ((of !== null && meta === undefined) || (from !== null && voting === undefined)) return undefined
+  return { meta, generation, end, installs, voting }
+}
+
+function checkpointMetaOf(fields: unknown): CheckpointMeta | undefined {
+  if (!Array.isArray(fields) || fields.length !== 5) return undefined
+  const [zxid, nodes, digestHigh, digestLow, state]: unknown[] = fields
+  if (!isCount(zxid) || !isCount(nodes) || !isCount(digestHigh) || !isCount(digestLow)) return undefined
+  return { zxid, nodes, digestHigh, digestLow, state }
 }
 
 function votingAtOf(fields: unknown): VotingAt | undefined {

@@ -64,16 +64,20 @@ export type LogIndex = {
   readonly votings: readonly VotingAt[]
 }
 
-/** Where a checkpoint's changes go while it is being made. Keys are 1 to 65535 bytes; both are copied at the call. */
+/**
+ * Where a checkpoint's changes go while it is being made. Both keys and values are copied at the call.
+ *
+ * Records with a key above all that the present checkpoint and those before it had are written as they come, in synced
+ * pieces: nothing of them counts before the commit. All else is held until then. So what is large should have new,
+ * ascending keys.
+ */
 export interface CheckpointSink {
+  /** A key is not empty. */
   put(key: Uint8Array, value: Uint8Array): void
   del(key: Uint8Array): void
   /** Bytes of keys and values given so far. */
   readonly bytes: number
-  /**
-   * Resolves when the sink has room: at once, but for a replacing sink, which writes as it goes and holds at most a few
-   * MiB if this is awaited between puts. Rejects with StorageError.
-   */
+  /** Resolves when the disk has caught up but for a piece or two. Rejects with StorageError. */
   drained(): Promise<void>
 }
 
@@ -119,7 +123,7 @@ export interface CheckpointStore {
    * sink is given, and nothing of the present one, which stays complete until the commit. Throws the StorageError of a failed store.
    */
   begin(options?: { readonly replace?: boolean }): CheckpointSink
-  /** Writes everything the sink was given, and `meta`, atomically and durably. Rejects with StorageError; the sink is gone then. */
+  /** Makes everything the sink was given, with `meta`, the present checkpoint, atomically and durably. Rejects with StorageError; the sink is gone then. */
   commit(meta: CheckpointMeta): Promise<void>
   /** Drops what the sink was given. */
   abort(): void

@@ -23,6 +23,10 @@ export function createFlatStore(options: FlatStoreOptions = {}): Store {
 const slash = 0x2f
 const scratchBytesMin = 1024
 
+function checkName(length: number): void {
+  assert(length > 0 && length <= maxNameLength, `a name of ${length} bytes can not be stored`)
+}
+
 class FlatStore implements Store {
   readonly root: NodeRef
   readonly #hashMask: number
@@ -30,6 +34,8 @@ class FlatStore implements Store {
   readonly #index = new NameIndex(this.#records)
   // A block's owner is its record's reference times two, plus one for a name.
   readonly #slab = new Slab((owner, block) => this.#blockMoved(owner, block))
+  /** Few znodes have an owner: a field in every record would be 8 bytes for nothing. */
+  readonly #owners = new Map<NodeRef, number>()
   #dataBytes = 0
   #pathBytes = 1
   /** For paths on their way to and from a string; holds nothing between calls. */
@@ -42,6 +48,10 @@ class FlatStore implements Store {
 
   get count(): number {
     return this.#records.count
+  }
+
+  get limit(): number {
+    return this.#records.limit
   }
 
   get dataBytes(): number {
@@ -87,10 +97,50 @@ class FlatStore implements Store {
   }
 
   create(parent: NodeRef, buf: Uint8Array, start: number, end: number): NodeRef {
-    const length = end - start
-    assert(length > 0 && length <= maxNameLength, `a name of ${length} bytes can not be stored`)
+    checkName(end - start)
+    const node = this.#records.allocate()
+    this.#setName(node, buf, start, end)
+    this.#link(parent, node)
+    this.#pathBytes += this.pathLength(node)
+    this.#index.insert(node, hashName(parent, buf, start, end) & this.#hashMask)
+    return node
+  }
+
+  restore(node: NodeRef, parent: NodeRef, buf: Uint8Array, start: number, end: number): void {
+    const isRoot = node === this.root
+    assert(isRoot === (parent === NONE) && isRoot === (start === end), `znode ${node} is the root or not`)
+    if (isRoot) return
+    checkName(end - start)
+    this.#records.allocateAt(node)
+    this.#records.setParent(node, parent)
+    this.#setName(node, buf, start, end)
+  }
+
+  settle(): void {
     const records = this.#records
-    const node = records.allocate()
+    records.settle(this.root)
+    this.#index.reserve(records.count)
+    for (let node = 0; node < records.limit; node++) {
+      if (node === this.root || !records.isLive(node)) continue
+      const parent = records.parent(node)
+      assert(records.isLive(parent) && parent !== node, `the parent of znode ${node} is missing`)
+      this.#link(parent, node)
+      this.#pathBytes += this.pathLength(node)
+      this.#index.insert(node, this.#hash(node, parent) & this.#hashMask)
+    }
+  }
+
+  /** The hash of a name that is stored. */
+  #hash(node: NodeRef, parent: NodeRef): number {
+    const length = this.#records.nameLength(node)
+    this.#needScratch(length)
+    this.copyName(node, this.#scratch, 0)
+    return hashName(parent, this.#scratch, 0, length)
+  }
+
+  #setName(node: NodeRef, buf: Uint8Array, start: number, end: number): void {
+    const records = this.#records
+    const length = end - start
     records.setNameLength(node, length)
     if (length <= inlineNameBytes) {
       records.setInlineName(node, buf, start, length)
@@ -99,19 +149,17 @@ class FlatStore implements Store {
       copyBytes(buf, start, this.#slab.bytes(block), this.#slab.offset(block), length)
       records.setNameBlock(node, block)
     }
+  }
 
+  /** Makes `node` the first child of `parent`. */
+  #link(parent: NodeRef, node: NodeRef): void {
+    const records = this.#records
     const first = records.firstChild(parent)
     if (first !== NONE) records.setPrevSibling(first, node)
     records.setNextSibling(node, first)
     records.setParent(node, parent)
     records.setFirstChild(parent, node)
     records.setNumChildren(parent, records.numChildren(parent) + 1)
-    const pathLength = records.pathLength(parent) + 1 + length
-    records.setPathLength(node, pathLength)
-    this.#pathBytes += pathLength
-
-    this.#index.insert(node, hashName(parent, buf, start, end) & this.#hashMask)
-    return node
   }
 
   remove(node: NodeRef): void {
@@ -121,7 +169,8 @@ class FlatStore implements Store {
     assert(records.firstChild(node) === NONE, `znode ${node} has children`)
     this.#index.remove(node)
     this.clearData(node)
-    this.#pathBytes -= records.pathLength(node)
+    this.#pathBytes -= this.pathLength(node)
+    if (this.#owners.size > 0) this.#owners.delete(node)
 
     const parent = records.parent(node)
     const next = records.nextSibling(node)
@@ -178,7 +227,12 @@ class FlatStore implements Store {
   }
 
   pathLength(node: NodeRef): number {
-    return node === this.root ? 1 : this.#records.pathLength(node)
+    if (node === this.root) return 1
+    let length = 0
+    for (let step = node; step !== this.root; step = this.#records.parent(step)) {
+      length += 1 + this.#records.nameLength(step)
+    }
+    return length
   }
 
   copyPath(node: NodeRef, target: Uint8Array, offset: number): number {
@@ -311,11 +365,12 @@ class FlatStore implements Store {
   }
 
   owner(node: NodeRef): number {
-    return this.#records.owner(node)
+    return this.#owners.size === 0 ? 0 : (this.#owners.get(node) ?? 0)
   }
 
   setOwner(node: NodeRef, owner: number): void {
-    this.#records.setOwner(node, owner)
+    if (owner === 0) this.#owners.delete(node)
+    else this.#owners.set(node, owner)
   }
 
   version(node: NodeRef): number {
@@ -374,9 +429,19 @@ class FlatStore implements Store {
     this.#records.setFlags(node, flags)
   }
 
+  place(node: NodeRef): number {
+    return this.#records.place(node)
+  }
+
+  setPlace(node: NodeRef, place: number): void {
+    this.#records.setPlace(node, place)
+  }
+
   check(): void {
     const records = this.#records
     records.check()
+    for (const node of this.#owners.keys())
+      assert(records.isLive(node), `${node} has an owner, and is not in use`)
     const indexed = new Uint8Array(records.limit)
     this.#index.check((node) => {
       assert(indexed[node] === 0, `${node} is in the name index twice`)
@@ -430,15 +495,13 @@ class FlatStore implements Store {
         const length = this.copyName(node, name, 0)
         assert(length > 0 && name.subarray(0, length).indexOf(slash) < 0, `${node} has no proper name`)
         assert(this.findChild(parent, name, 0, length) === node, `${node} is not found by its name`)
-        const pathLength = records.pathLength(parent) + 1 + length
-        assert(records.pathLength(node) === pathLength, `${node} has a path of ${pathLength} bytes`)
         const dataLength = records.dataLength(node)
         assert(
           dataLength > 0 === (records.dataBlock(node) !== NONE),
           `${node} has data and no block or vice versa`,
         )
         dataBytes += Math.max(dataLength, 0)
-        pathBytes += pathLength
+        pathBytes += this.pathLength(node)
         pending.push(node)
         prev = node
       }

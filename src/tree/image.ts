@@ -1,23 +1,41 @@
-// The tree as records of a key-value store: what a checkpoint writes and a start reads. One record per znode, ACL and
-// session, so that a checkpoint costs what changed. Keys sort so that ACLs come first and parents before children.
-// Every znode record carries its digest: damage is found when it is loaded, not when it is served.
+// The tree as records of a key-value store: what a checkpoint writes and a start reads. Znodes are packed into segments,
+// which are written once and never changed (docs/storage.md): a checkpoint writes new segments with what changed, and says
+// of older ones which of their records are dead. ACLs and sessions are records of their own. Each record has a checksum.
 import { crc32 } from 'node:zlib'
 import { assert } from '../base/assert.ts'
 import { Reader } from '../jute/reader.ts'
 import { Writer } from '../jute/writer.ts'
 import type { Acl } from './acl.ts'
 import { readAcls, writeAcls } from './acl-codec.ts'
-import { NONE, NodeFlag, NodeKind, type NodeRef } from './store.ts'
+import { deadBytes, NOWHERE, type Segment, segmentBytes, segmentRecordsMax } from './segments.ts'
+import { NodeKind, type NodeRef } from './store.ts'
 import type { Settings, Tree } from './tree.ts'
 
+// In this order: a segment is read when the ACLs and its dead records are known. Segments come last, and each has a
+// higher number than those before, so that they are written as they come (CheckpointSink).
 const aclPrefix = 0x61
-const nodePrefix = 0x6e
+const deadPrefix = 0x64
 const sessionPrefix = 0x73
-const slashByte = 0x2f
+const segmentPrefix = 0x7a
 
-/** digest, ACL, kind, null flag, check. */
-const headerBytes = 14
-const statBytes = 60
+/** Every record begins with the CRC-32 of its key and the rest of it. */
+const checkBytes = 4
+
+/*
+ * A znode in a segment: info, length of the data (-1: null), reference, the parent's (-1: none), digest, ACL, czxid,
+ * ctime; then, where info says so, mzxid, mtime and version; pzxid and cversion; aversion; owner or TTL; name, data.
+ */
+const znodeBytes = 6 * 4 + 2 * 8
+const changedBytes = 20
+const parentBytes = 12
+const aversionBytes = 4
+const ownerBytes = 8
+const nameLengthMask = 0x3fffff
+const kindShift = 22
+/** What a znode as it was created does not have, in info above the kind. */
+const hasChanged = 1 << 24
+const hasChildren = 1 << 25
+const hasAversion = 1 << 26
 
 /** Where records go. */
 export interface RecordSink {
@@ -30,8 +48,10 @@ export type ImageState = {
   /** Number of session records that must be there: no digest tells that one is missing. */
   readonly sessions: number
   readonly settings: { rulesVersion: number; ensembleId: Uint8Array; secret: Uint8Array } | null
-  /** Highest session id that each server ever opened; older checkpoints do not have it. */
-  readonly newestSessions?: readonly number[]
+  /** Highest session id that each server ever opened. */
+  readonly newestSessions: readonly number[]
+  /** No segment so far had this number or a higher one. */
+  readonly nextSegment: number
 }
 
 /** What a complete image says of itself. */
@@ -46,19 +66,21 @@ export class ImageError extends Error {
   override readonly name = 'ImageError'
 }
 
-/** Binds ACL and kind, which the digest does not cover, to it. */
-function checkOf(digest: number, acl: number, kind: number, isNull: number): number {
-  return (Math.imul(acl + 1, 0x9e3779b1) ^ Math.imul(kind * 2 + isNull + 1, 0x85ebca6b) ^ digest) >>> 0
-}
-
-/** Writes what changed since the last image: takes the lists at once, encodes the znodes bit by bit. */
+/** Writes what changed since the last image: takes the lists at once, encodes bit by bit. */
 export class ImageWriter {
   readonly #tree: Tree
   readonly #sink: RecordSink
-  readonly #key = new Writer(256)
+  readonly #key = new Writer(16)
   readonly #value = new Writer(1024)
-  readonly #nodes: NodeRef[]
-  #next = 0
+  readonly #znodes = new Writer(segmentBytes + 4096)
+  readonly #work: Generator<void, void, void>
+  /** The segment that #znodes is the content of; undefined while there is none. */
+  #segment: Segment | undefined
+  /** Bytes of the segments written. */
+  #bytes = 0
+  /** What may still be done in this slice. */
+  #budget = 0
+  #complete = false
 
   /** The state as it is now is what the image will hold. */
   readonly totals: ImageTotals
@@ -70,30 +92,24 @@ export class ImageWriter {
     const [digestHigh, digestLow] = tree.digest()
     this.totals = { nodes: tree.store.count, digestHigh, digestLow }
     const newestSessions = [...tree.newestSessions.values()]
-    this.state = { sessions: tree.sessions.size, settings: tree.settings ?? null, newestSessions }
-    const taken = tree.takeDirty((node) => this.#encode(node))
-    this.#nodes = taken.nodes
-    for (const path of taken.removed) sink.del(this.#nodeKey(path))
-    const acls = tree.acls.takeDirty()
-    for (const index of acls.del) sink.del(this.#numberKey(aclPrefix, index))
-    for (const [index, list] of acls.put) this.#putAcl(index, list)
-    for (const id of taken.sessions) this.#putSession(id)
+    const { next: nextSegment } = tree.segments
+    const settings = tree.settings ?? null
+    this.state = { sessions: tree.sessions.size, settings, newestSessions, nextSegment }
+    this.#work = this.#writing()
+    // Up to the first yield: takes the lists.
+    this.#work.next()
   }
 
-  /** Encodes up to `count` znodes; false when all are done. */
+  /** Does up to `count` steps, each about a znode's; false when all is done. */
   advance(count: number): boolean {
-    const { store } = this.#tree
-    const end = Math.min(this.#next + count, this.#nodes.length)
-    for (; this.#next < end; this.#next++) {
-      const node = this.#nodes[this.#next] as NodeRef
-      if ((store.flags(node) & NodeFlag.pending) !== 0) this.#encode(node)
-    }
-    return this.#next < this.#nodes.length
+    this.#budget = count
+    if (this.#work.next().done === true) this.#complete = true
+    return !this.#complete
   }
 
   /** The image is safely stored. It must be complete. */
   done(): void {
-    assert(this.#next === this.#nodes.length, 'an image is done before all of it is written')
+    assert(this.#complete, 'an image is done before all of it is written')
     this.#tree.checkpointDone()
   }
 
@@ -103,39 +119,110 @@ export class ImageWriter {
     this.#tree.acls.putBack({ put: [...this.#tree.acls.entries()], del: [] })
   }
 
-  #encode(node: NodeRef): void {
-    const { store } = this.#tree
-    const value = this.#value
-    value.clear()
-    const isNull = store.dataLength(node) < 0 ? 1 : 0
-    value.ensure(headerBytes + Math.max(store.dataLength(node), 0) + statBytes)
-    value.pos = store.copyData(node, value.buf, headerBytes)
-    this.#tree.writeStatBlock(value, node)
-    const end = value.pos
-    const key = this.#key
-    key.clear()
-    const pathLength = store.pathLength(node)
-    key.ensure(pathLength + 1)
-    key.byte(nodePrefix)
-    key.pos = store.copyPath(node, key.buf, 1)
-    const acl = store.acl(node)
-    const kind = store.kind(node)
-    const digest = crc32(value.buf.subarray(headerBytes, end), pathCrc(key.buf, pathLength))
-    value.pos = 0
-    value.int(digest | 0)
-    value.int(acl)
-    value.byte(kind)
-    value.byte(isNull)
-    value.int(checkOf(digest, acl, kind, isNull) | 0)
-    this.#sink.put(key.bytes(), value.buf.subarray(0, end))
-    store.setFlags(node, (store.flags(node) & ~NodeFlag.pending) | NodeFlag.stored)
+  *#writing(): Generator<void, void, void> {
+    const tree = this.#tree
+    const { segments, store } = tree
+    const { nodes, removed, sessions } = tree.takeDirty((node) => this.#encode(node))
+    const acls = tree.acls.takeDirty()
+    yield
+    for (const index of acls.del) {
+      this.#sink.del(this.#numberKey(aclPrefix, index))
+      if (--this.#budget <= 0) yield
+    }
+    for (const [index, list] of acls.put) {
+      this.#putAcl(index, list)
+      if (--this.#budget <= 0) yield
+    }
+    for (const [id, timeoutMs] of sessions) {
+      this.#putSession(id, timeoutMs)
+      if (--this.#budget <= 0) yield
+    }
+    for (const place of removed) {
+      segments.kill(place)
+      if (--this.#budget <= 0) yield
+    }
+    for (const node of nodes) {
+      if (tree.isPending(node)) this.#encode(node)
+      if (--this.#budget <= 0) yield
+    }
+    this.#endSegment()
+    if (segments.chooseSparse(this.#bytes)) {
+      // The image is complete without it: the next one writes these znodes, and their segments are gone then.
+      for (let node = 0; node < store.limit; node++) {
+        if (segments.isSparse(store.place(node))) tree.rewrite(node)
+        if (--this.#budget <= 0) yield
+      }
+    }
+    for (const segment of segments.takeChanged()) {
+      this.#putDead(segment)
+      if (--this.#budget <= 0) yield
+    }
   }
 
-  #nodeKey(path: Uint8Array): Uint8Array {
-    this.#key.clear()
-    this.#key.byte(nodePrefix)
-    this.#key.raw(path, 0, path.length)
-    return this.#key.bytes()
+  #encode(node: NodeRef): void {
+    const { store, segments } = this.#tree
+    const out = this.#znodes
+    if (this.#segment === undefined) {
+      this.#segment = segments.add()
+      out.clear()
+      out.int(0)
+    }
+    const nameLength = store.nameLength(node)
+    const dataLength = store.dataLength(node)
+    const kind = store.kind(node)
+    const czxid = store.czxid(node)
+    const ctime = store.ctime(node)
+    let info = nameLength | (kind << kindShift)
+    if (store.mzxid(node) !== czxid || store.mtime(node) !== ctime || store.version(node) !== 0)
+      info |= hasChanged
+    if (store.pzxid(node) !== czxid || store.cversion(node) !== 0) info |= hasChildren
+    if (store.aversion(node) !== 0) info |= hasAversion
+    out.ensure(recordBytes(info, dataLength))
+    out.int(info)
+    out.int(dataLength)
+    out.int(node)
+    out.int(store.parent(node))
+    out.int(store.digest(node) | 0)
+    out.int(store.acl(node) | 0)
+    out.long(czxid)
+    out.long(ctime)
+    if ((info & hasChanged) !== 0) {
+      out.long(store.mzxid(node))
+      out.long(store.mtime(node))
+      out.int(store.version(node))
+    }
+    if ((info & hasChildren) !== 0) {
+      out.long(store.pzxid(node))
+      out.int(store.cversion(node))
+    }
+    if ((info & hasAversion) !== 0) out.int(store.aversion(node))
+    if (hasOwner(kind)) out.long(store.owner(node))
+    out.pos = store.copyName(node, out.buf, out.pos)
+    out.pos = store.copyData(node, out.buf, out.pos)
+    this.#tree.encoded(node, segments.append(this.#segment))
+    if (out.pos >= segmentBytes || this.#segment.count === segmentRecordsMax) this.#endSegment()
+  }
+
+  #endSegment(): void {
+    const segment = this.#segment
+    if (segment === undefined) return
+    this.#segment = undefined
+    segment.bytes = this.#znodes.pos
+    this.#bytes += segment.bytes
+    this.#seal(this.#numberKey(segmentPrefix, segment.number), this.#znodes)
+  }
+
+  #putDead({ number, live, count, dead }: Segment): void {
+    if (live === 0) {
+      this.#sink.del(this.#numberKey(deadPrefix, number))
+      this.#sink.del(this.#numberKey(segmentPrefix, number))
+      return
+    }
+    assert(dead !== undefined, `segment ${number} changed and has no dead record`)
+    this.#value.clear()
+    this.#value.int(0)
+    this.#value.raw(dead, 0, (count + 7) >>> 3)
+    this.#seal(this.#numberKey(deadPrefix, number), this.#value)
   }
 
   #numberKey(prefix: number, id: number): Uint8Array {
@@ -149,72 +236,91 @@ export class ImageWriter {
     this.#value.clear()
     this.#value.int(0)
     writeAcls(this.#value, list)
-    this.#seal(this.#numberKey(aclPrefix, index))
+    this.#seal(this.#numberKey(aclPrefix, index), this.#value)
   }
 
-  #putSession(id: number): void {
-    const timeout = this.#tree.sessions.get(id)
+  #putSession(id: number, timeoutMs: number | undefined): void {
     const key = this.#numberKey(sessionPrefix, id)
-    if (timeout === undefined) {
+    if (timeoutMs === undefined) {
       this.#sink.del(key)
       return
     }
     this.#value.clear()
     this.#value.int(0)
-    this.#value.int(timeout)
-    this.#seal(key)
+    this.#value.int(timeoutMs)
+    this.#seal(key, this.#value)
   }
 
-  /** Fills in the checksum over key and value in front of the value. */
-  #seal(key: Uint8Array): void {
-    const value = this.#value.bytes()
-    this.#value.intAt(0, crc32(value.subarray(4), crc32(key)) | 0)
+  /** Fills in the checksum in front of a record and puts it. */
+  #seal(key: Uint8Array, out: Writer): void {
+    const value = out.bytes()
+    out.intAt(0, crc32(value.subarray(checkBytes), crc32(key)) | 0)
     this.#sink.put(key, value)
   }
 }
 
-/** The root counts as the empty path in the digest. */
-function pathCrc(key: Uint8Array, pathLength: number): number {
-  return pathLength === 1 ? 0 : crc32(key.subarray(1, 1 + pathLength))
+function hasOwner(kind: number): boolean {
+  return kind === NodeKind.ephemeral || kind === NodeKind.ttl
+}
+
+/** Bytes of a znode's record. */
+function recordBytes(info: number, dataLength: number): number {
+  let bytes = znodeBytes + (info & nameLengthMask) + Math.max(dataLength, 0)
+  if ((info & hasChanged) !== 0) bytes += changedBytes
+  if ((info & hasChildren) !== 0) bytes += parentBytes
+  if ((info & hasAversion) !== 0) bytes += aversionBytes
+  if (hasOwner((info >>> kindShift) & 3)) bytes += ownerBytes
+  return bytes
 }
 
 /** Fills an empty tree from records in key order. */
 export class ImageReader {
   readonly #tree: Tree
   readonly #reader = new Reader()
-  #scratch = Buffer.alloc(4096)
-  #parentPath = Buffer.alloc(0)
-  #parent: NodeRef = NONE
+  /** Dead records of segments that have not come yet, by the segment's number. */
+  readonly #dead = new Map<number, Uint8Array>()
   #nodes = 0
 
   constructor(tree: Tree) {
     this.#tree = tree
   }
 
+  /** Znodes so far. */
+  get nodes(): number {
+    return this.#nodes
+  }
+
   /** Takes one record. Throws ImageError if it is damaged, InvariantError if it contradicts another one. */
   record(key: Uint8Array, value: Uint8Array): void {
+    if (value.length < checkBytes) throw new ImageError('a record is too short')
+    const r = this.#reader.reset(Buffer.from(value.buffer, value.byteOffset, value.length), 0, value.length)
+    if (r.int() >>> 0 !== crc32(value.subarray(checkBytes), crc32(key)))
+      throw new ImageError(`record ${Buffer.from(key).toString('hex')} does not match its checksum`)
     switch (key[0]) {
-      case nodePrefix:
-        this.#node(key, value)
+      case segmentPrefix:
+        this.#segment(numberOf(key))
+        break
+      case deadPrefix:
+        this.#deadOf(numberOf(key))
         break
       case aclPrefix:
-        this.#sealed(key, value)
         this.#tree.acls.restore(numberOf(key), this.#acls(), 0)
         break
       case sessionPrefix:
-        this.#sealed(key, value)
-        this.#tree.loadSession(numberOf(key), this.#reader.int())
+        this.#tree.loadSession(numberOf(key), r.int())
         break
       default:
         throw new ImageError(`a record of the unknown kind ${key[0]}`)
     }
   }
 
-  /** All records are there: checks the totals and builds what is derived. Throws ImageError. */
+  /** All records are there: links the znodes, checks the totals and builds what is derived. Throws as `record`. */
   finish(totals: ImageTotals, state: ImageState, zxid: number): void {
     const tree = this.#tree
+    for (const number of this.#dead.keys()) throw new ImageError(`segment ${number} is missing`)
     if (this.#nodes !== totals.nodes)
       throw new ImageError(`${this.#nodes} znodes where ${totals.nodes} should be`)
+    tree.store.settle()
     const [high, low] = tree.digest()
     if (high !== totals.digestHigh || low !== totals.digestLow)
       throw new ImageError('the znodes together do not have the digest that was stored with them')
@@ -222,7 +328,8 @@ export class ImageReader {
       throw new ImageError(`${tree.sessions.size} sessions where ${state.sessions} should be`)
     for (const owner of tree.ephemeralOwners())
       if (!tree.sessions.has(owner)) throw new ImageError(`an ephemeral's session ${owner} is missing`)
-    tree.loadNewestSessions(state.newestSessions ?? [])
+    tree.loadNewestSessions(state.newestSessions)
+    tree.segments.next = Math.max(tree.segments.next, state.nextSegment)
     tree.settings = settingsOf(state)
     tree.zxid = zxid
     tree.quotas.reload()
@@ -233,90 +340,66 @@ export class ImageReader {
     return list.map(({ perms, scheme, id }) => ({ perms, scheme: scheme ?? '', id: id ?? '' }))
   }
 
-  /** Points the reader behind the checksum of a sealed record. */
-  #sealed(key: Uint8Array, value: Uint8Array): void {
-    const r = this.#read(value)
-    if (value.length < 8 || r.int() >>> 0 !== crc32(value.subarray(4), crc32(key)))
-      throw new ImageError('an ACL or session record is damaged')
+  #deadOf(number: number): void {
+    const r = this.#reader
+    if (r.end - r.pos > deadBytes) throw new ImageError(`too many dead records in segment ${number}`)
+    const dead = new Uint8Array(deadBytes)
+    dead.set(r.buf.subarray(r.pos, r.end))
+    this.#dead.set(number, dead)
   }
 
-  /** Values are copied to one buffer: a reader over each of them would cost more. */
-  #read(value: Uint8Array): Reader {
-    if (value.length > this.#scratch.length) this.#scratch = Buffer.alloc(value.length * 2)
-    this.#scratch.set(value)
-    return this.#reader.reset(this.#scratch, 0, value.length)
+  #segment(number: number): void {
+    const r = this.#reader
+    const { segments } = this.#tree
+    const segment = segments.add(number, this.#dead.get(number))
+    this.#dead.delete(number)
+    segment.bytes = r.end
+    while (r.pos < r.end) {
+      const begin = r.pos
+      const info = r.int()
+      const dataLength = r.int()
+      const end = begin + recordBytes(info, dataLength)
+      if (end > r.end || segment.count === segmentRecordsMax)
+        throw new ImageError(`segment ${number} is not well formed`)
+      const place = segments.append(segment)
+      if (place !== NOWHERE) this.#node(info, dataLength, end, place)
+      r.pos = end
+    }
+    if (segment.live === 0) throw new ImageError(`segment ${number} has no znode`)
   }
 
-  #node(key: Uint8Array, value: Uint8Array): void {
-    const { store } = this.#tree
-    if (value.length < headerBytes + statBytes) throw new ImageError('a znode record is too short')
-    const r = this.#read(value)
+  /** Adds the znode whose record ends at `end`; the reader is behind the length of its data. */
+  #node(info: number, dataLength: number, end: number, place: number): void {
+    const r = this.#reader
+    const { store, acls } = this.#tree
+    const node = r.int()
+    const parent = r.int()
     const digest = r.int() >>> 0
-    const acl = r.int()
-    const kind = r.byte()
-    const isNull = r.byte()
-    const check = r.int() >>> 0
-    const pathLength = key.length - 1
-    if (
-      crc32(value.subarray(headerBytes), pathCrc(key, pathLength)) !== digest ||
-      check !== checkOf(digest, acl, kind, isNull)
-    )
-      throw new ImageError(`the record of ${Buffer.from(key.subarray(1)).toString('utf8')} is damaged`)
-    const isRoot = pathLength === 1 && key[1] === slashByte
-    const node = isRoot ? store.root : this.#attach(key)
-    const dataEnd = value.length - statBytes
-    if (isNull === 0) store.setData(node, this.#scratch, headerBytes, dataEnd)
-    r.pos = dataEnd
-    store.setCzxid(node, r.long())
-    store.setMzxid(node, r.long())
-    store.setPzxid(node, r.long())
-    store.setCtime(node, r.long())
-    store.setMtime(node, r.long())
-    store.setVersion(node, r.int())
-    store.setCversion(node, r.int())
-    store.setAversion(node, r.int())
+    const acl = r.int() >>> 0
+    const czxid = r.long()
+    const ctime = r.long()
+    const dataStart = end - Math.max(dataLength, 0)
+    store.restore(node, parent, r.buf, dataStart - (info & nameLengthMask), dataStart)
+    if (dataLength >= 0) store.setData(node, r.buf, dataStart, end)
+    store.setCzxid(node, czxid)
+    store.setCtime(node, ctime)
+    const changed = (info & hasChanged) !== 0
+    store.setMzxid(node, changed ? r.long() : czxid)
+    store.setMtime(node, changed ? r.long() : ctime)
+    if (changed) store.setVersion(node, r.int())
+    const children = (info & hasChildren) !== 0
+    store.setPzxid(node, children ? r.long() : czxid)
+    if (children) store.setCversion(node, r.int())
+    if ((info & hasAversion) !== 0) store.setAversion(node, r.int())
+    const kind = (info >>> kindShift) & 3
     store.setKind(node, kind)
-    if (kind === NodeKind.ephemeral) store.setOwner(node, r.long())
-    else if (kind === NodeKind.ttl) store.setOwner(node, (r.int() & 0xff) * 2 ** 32 + (r.int() >>> 0))
+    if (hasOwner(kind)) store.setOwner(node, r.long())
     store.setAcl(node, acl)
-    this.#tree.acls.retain(acl)
-    this.#tree.loaded(node)
-    this.#tree.adoptDigest(node, inDigest(key, pathLength) ? digest : 0)
+    acls.retain(acl)
+    this.#tree.loaded(node, place)
+    this.#tree.adoptDigest(node, digest)
     this.#nodes++
   }
-
-  /** Adds the znode of a path; siblings come one after another, so the parent is mostly the one of before. */
-  #attach(key: Uint8Array): NodeRef {
-    const { store } = this.#tree
-    let slash = key.length - 1
-    while (slash > 0 && key[slash] !== slashByte) slash--
-    if (slash === 0 || slash === key.length - 1) throw new ImageError('a znode record without a path')
-    if (!this.#isParent(key, slash)) {
-      this.#parentPath = Buffer.from(key.subarray(1, slash))
-      this.#parent = slash === 1 ? store.root : store.find(key, 1, slash)
-    }
-    if (this.#parent === NONE) {
-      const path = Buffer.from(key.subarray(1)).toString('utf8')
-      throw new ImageError(`the parent of ${path} is missing`)
-    }
-    return store.create(this.#parent, key, slash + 1, key.length)
-  }
-
-  #isParent(key: Uint8Array, slash: number): boolean {
-    const parent = this.#parentPath
-    if (this.#parent === NONE || parent.length !== slash - 1) return false
-    for (let i = parent.length - 1; i >= 0; i--) if (parent[i] !== key[i + 1]) return false
-    return true
-  }
-}
-
-const systemPath = Buffer.from('/zookeeper/')
-
-/** Znodes below /zookeeper/ have no part in the digest. */
-function inDigest(key: Uint8Array, pathLength: number): boolean {
-  if (pathLength <= systemPath.length) return true
-  for (let i = 0; i < systemPath.length; i++) if (key[i + 1] !== systemPath[i]) return true
-  return false
 }
 
 function numberOf(key: Uint8Array): number {

@@ -36,6 +36,16 @@ export class NameIndex {
     return this.#segments.length * segmentBuckets * 4
   }
 
+  /** Makes an empty index as large as it is with `entries`, so that filling it splits no bucket. */
+  reserve(entries: number): void {
+    assert(this.#entries === 0, 'a name index is enlarged that is in use')
+    while (this.#buckets * recordsPerBucketMax < entries) {
+      if (this.#buckets === this.#segments.length * segmentBuckets) this.#addSegment()
+      this.#buckets = Math.min(entries, this.#segments.length * segmentBuckets)
+    }
+    while (2 * this.#low <= this.#buckets) this.#low *= 2
+  }
+
   /** The first record in the bucket of `hash`, or NONE; the rest of its chain is in the records. */
   first(hash: number): NodeRef {
     const bucket = this.#bucketOf(hash)

@@ -1,4 +1,4 @@
-// The fixed-size part of every znode: 120 + 8 bytes in pages outside the JavaScript heap. A record never moves, its
+// The fixed-size part of every znode: 112 + 8 bytes in pages outside the JavaScript heap. A record never moves, its
 // index is the znode's reference. This module knows where each field lies and nothing of what it means; links,
 // sums and blocks are kept right by its callers.
 //
@@ -10,7 +10,7 @@ import { NONE, type NodeRef, type NodeStat } from './store.ts'
 import { equalBytes } from './store-bytes.ts'
 import { addRoom, type Roomy, removeRoom } from './store-room.ts'
 
-const recordBytes = 120
+const recordBytes = 112
 const recordWords = recordBytes / 4
 const recordDoubles = recordBytes / 8
 const pageShift = 12
@@ -36,24 +36,23 @@ const mzxidAt = 1
 const pzxidAt = 2
 const ctimeAt = 3
 const mtimeAt = 4
-const ownerAt = 5
-const parentAt = 12
+const parentAt = 10
 /** Bits 0-21 length of the name, 22-23 kind, 24-31 flags. */
-const infoAt = 13
+const infoAt = 11
 /** Four words: the name itself if it fits, else its block in the first of them. */
-const nameAt = 14
-const firstChildAt = 18
-const nextSiblingAt = 19
-const prevSiblingAt = 20
-const numChildrenAt = 21
-const pathLengthAt = 22
-const digestAt = 23
-const dataLengthAt = 24
-const dataBlockAt = 25
-const versionAt = 26
-const cversionAt = 27
-const aversionAt = 28
-const aclAt = 29
+const nameAt = 12
+const firstChildAt = 16
+const nextSiblingAt = 17
+const prevSiblingAt = 18
+const numChildrenAt = 19
+const digestAt = 20
+const dataLengthAt = 21
+const dataBlockAt = 22
+const versionAt = 23
+const cversionAt = 24
+const aversionAt = 25
+const aclAt = 26
+const placeAt = 27
 
 const nameLengthMask = 0x3fffff
 const kindShift = 22
@@ -116,15 +115,54 @@ export class Records {
     if (page.live === pageRecords) removeRoom(this.#roomy, page)
     this.#count++
 
-    const at = slot * recordWords
-    for (let i = at; i < at + recordWords; i++) words[i] = 0
-    words[at + parentAt] = NONE
-    words[at + firstChildAt] = NONE
-    words[at + nextSiblingAt] = NONE
-    words[at + prevSiblingAt] = NONE
-    words[at + dataLengthAt] = -1
-    words[at + dataBlockAt] = NONE
+    clear(words, slot)
     return page.id * pageRecords + slot
+  }
+
+  /**
+   * Loading: as `allocate`, with the reference that the record is to have, which must be free (asserted). Until `settle`
+   * nothing else may be asked of the records but to set fields of those that were placed.
+   */
+  allocateAt(node: NodeRef): void {
+    const id = node >>> pageShift
+    assert(node >= 0 && id < pagesMax, `${node} is no reference`)
+    for (let add = this.#pages.length; add <= id; add++) this.#setPage(add, 0)
+    let page = this.#pages[id]!
+    if (this.#words[id]!.length === 0) page = this.#setPage(id, pageRecords)
+    const slot = node & pageMask
+    const words = this.#words[id]!
+    // The memory of slots that were not placed is all zero; no name is empty but the root's, which is placed first.
+    assert(
+      slot >= page.used || (words[slot * recordWords + infoAt]! & nameLengthMask) === 0,
+      `${node} is there twice`,
+    )
+    page.used = Math.max(page.used, slot + 1)
+    page.live++
+    this.#count++
+    clear(words, slot)
+  }
+
+  /** Loading has ended: makes the slots between the records that were placed free ones. */
+  settle(root: NodeRef): void {
+    this.#vacant.length = 0
+    this.#roomy.length = 0
+    for (const page of this.#pages) {
+      page.free = NONE
+      page.roomIndex = -1
+      const words = this.#words[page.id]!
+      if (page.live === 0) {
+        this.#vacant.push(page.id)
+        continue
+      }
+      for (let slot = page.used - 1; slot >= 0; slot--) {
+        const at = slot * recordWords
+        if ((words[at + infoAt]! & nameLengthMask) !== 0 || page.id * pageRecords + slot === root) continue
+        words[at + parentAt] = unused
+        words[at + firstChildAt] = page.free
+        page.free = slot
+      }
+      if (page.live < pageRecords) addRoom(this.#roomy, page)
+    }
   }
 
   /** Makes a record free for reuse; a page without records goes back when another page's worth is free. */
@@ -133,6 +171,7 @@ export class Records {
     const words = this.#words[page.id]!
     const slot = node & pageMask
     words[slot * recordWords + parentAt] = unused
+    words[slot * recordWords + placeAt] = 0
     words[slot * recordWords + firstChildAt] = page.free
     page.free = slot
     if (page.live === pageRecords) addRoom(this.#roomy, page)
@@ -155,25 +194,26 @@ export class Records {
   #addPage(): RecordPage {
     const id = this.#vacant.pop() ?? this.#pages.length
     assert(id < pagesMax, `the store is full: ${this.#count} znodes`)
-    const buffer = new ArrayBuffer(pageRecords * recordBytes)
+    const page = this.#setPage(id, pageRecords)
+    addRoom(this.#roomy, page)
+    return page
+  }
+
+  /** Makes page `id` one of `records` slots, all or none, that were never used. */
+  #setPage(id: number, records: number): RecordPage {
+    const buffer = new ArrayBuffer(records * recordBytes)
     const page: RecordPage = { id, live: 0, free: NONE, used: 0, roomIndex: -1 }
     this.#words[id] = new Int32Array(buffer)
     this.#doubles[id] = new Float64Array(buffer)
     this.#bytes[id] = new Uint8Array(buffer)
-    this.#chains[id] = new Int32Array(pageRecords * chainWords)
+    this.#chains[id] = new Int32Array(records * chainWords)
     this.#pages[id] = page
-    addRoom(this.#roomy, page)
     return page
   }
 
   #dropPage(page: RecordPage): void {
     removeRoom(this.#roomy, page)
-    page.free = NONE
-    page.used = 0
-    this.#words[page.id] = new Int32Array(0)
-    this.#doubles[page.id] = new Float64Array(0)
-    this.#bytes[page.id] = new Uint8Array(0)
-    this.#chains[page.id] = new Int32Array(0)
+    this.#setPage(page.id, 0)
     this.#vacant.push(page.id)
   }
 
@@ -291,15 +331,6 @@ export class Records {
     this.#setWord(node, numChildrenAt, count)
   }
 
-  /** Length of the full path in bytes, but 0 for the root: a child's is its parent's + 1 + its name's. */
-  pathLength(node: NodeRef): number {
-    return this.#word(node, pathLengthAt)
-  }
-
-  setPathLength(node: NodeRef, length: number): void {
-    this.#setWord(node, pathLengthAt, length)
-  }
-
   /** -1 for null. */
   dataLength(node: NodeRef): number {
     return this.#word(node, dataLengthAt)
@@ -410,14 +441,6 @@ export class Records {
     this.#setDouble(node, mtimeAt, timeMs)
   }
 
-  owner(node: NodeRef): number {
-    return this.#double(node, ownerAt)
-  }
-
-  setOwner(node: NodeRef, owner: number): void {
-    this.#setDouble(node, ownerAt, owner)
-  }
-
   version(node: NodeRef): number {
     return this.#word(node, versionAt)
   }
@@ -458,6 +481,15 @@ export class Records {
     this.#setWord(node, digestAt, digest)
   }
 
+  /** Also of a reference that is not in use, which has none. */
+  place(node: NodeRef): number {
+    return this.#words[node >>> pageShift]?.[(node & pageMask) * recordWords + placeAt] ?? 0
+  }
+
+  setPlace(node: NodeRef, place: number): void {
+    this.#setWord(node, placeAt, place)
+  }
+
   /** Checks counts and free lists of all pages. */
   check(): void {
     let count = 0
@@ -494,4 +526,16 @@ export class Records {
     }
     assert(count === this.#count, `${count} records in use, ${this.#count} counted`)
   }
+}
+
+/** Makes a slot's numbers zero, its links NONE and its data null. */
+function clear(words: Int32Array, slot: number): void {
+  const at = slot * recordWords
+  for (let i = at; i < at + recordWords; i++) words[i] = 0
+  words[at + parentAt] = NONE
+  words[at + firstChildAt] = NONE
+  words[at + nextSiblingAt] = NONE
+  words[at + prevSiblingAt] = NONE
+  words[at + dataLengthAt] = -1
+  words[at + dataBlockAt] = NONE
 }

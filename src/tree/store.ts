@@ -13,14 +13,14 @@ export const NodeKind = { persistent: 0, ephemeral: 1, container: 2, ttl: 3 } as
 
 /** Flag bits that the layers above keep on a znode (8 are available). */
 export const NodeFlag = {
-  /** Changed since the last checkpoint began. */
-  dirty: 1,
-  /** Belongs to the checkpoint being written and is not encoded yet: encode before it changes. */
-  pending: 2,
+  /**
+   * To be written to a checkpoint. The two take turns: one says "with the next", and when that begins "with the one
+   * under way, encode before it changes", without a walk over all that have it.
+   */
+  dirtyOne: 1,
+  dirtyOther: 2,
   /** The cached digest is not part of the running sum any more. */
   stale: 4,
-  /** In the checkpoint on disk (or in the one being written), so that its removal must be written there. */
-  stored: 8,
 } as const
 
 /** The numbers of a znode's stat, read at once: one by one they cost several times as much. */
@@ -47,6 +47,8 @@ export interface Store {
   readonly root: NodeRef
   /** Number of znodes including the root. */
   readonly count: number
+  /** References in use are below this. */
+  readonly limit: number
   /** Sum of the data lengths of all znodes, bytes. */
   readonly dataBytes: number
   /** Sum over all znodes of the length of their full path in UTF-8 bytes ('/' = 1). */
@@ -68,6 +70,13 @@ export interface Store {
   create(parent: NodeRef, buf: Uint8Array, start: number, end: number): NodeRef
   /** Removes a znode without children and frees its space. */
   remove(node: NodeRef): void
+  /**
+   * Loading an empty store: adds a znode under the reference that it had, which must be free; the root as child of NONE.
+   * Its parent may come later. Until `settle` only fields of znodes that were restored may be set.
+   */
+  restore(node: NodeRef, parent: NodeRef, buf: Uint8Array, start: number, end: number): void
+  /** Ends loading: links all znodes. Throws `InvariantError` if a parent is missing. */
+  settle(): void
 
   /** The parent, or NONE for the root. */
   parent(node: NodeRef): NodeRef
@@ -84,7 +93,7 @@ export interface Store {
   crcOfName(node: NodeRef, crc: number): number
   /** The full path as a string. */
   path(node: NodeRef): string
-  /** Length of the full path in bytes. */
+  /** Length of the full path in bytes; takes a step for each level. */
   pathLength(node: NodeRef): number
   /** Copies the full path's bytes to `target` at `offset`; returns the offset behind them. */
   copyPath(node: NodeRef, target: Uint8Array, offset: number): number
@@ -136,6 +145,10 @@ export interface Store {
   /** Bits of NodeFlag. The one getter that may be asked of a removed znode: it gives the bits set last, or 0. */
   flags(node: NodeRef): number
   setFlags(node: NodeRef, flags: number): void
+
+  /** Where the newest checkpoint has the znode, unsigned 31 bit; 0 for nowhere, and for a reference not in use. */
+  place(node: NodeRef): number
+  setPlace(node: NodeRef, place: number): void
 
   /** Off-heap bytes that the store holds (reserved, not only used), for metrics. */
   readonly reservedBytes: number

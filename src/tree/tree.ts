@@ -5,11 +5,11 @@
 import { assert, InvariantError } from '../base/assert.ts'
 import { EventType } from '../base/opcodes.ts'
 import { serverByteOf } from '../base/session-ids.ts'
-import type { Writer } from '../jute/writer.ts'
 import { type Acl, AclTable } from './acl.ts'
 import { NodeDigests } from './digest.ts'
 import { createFlatStore } from './flat-store.ts'
 import { QuotaTable } from './quota.ts'
+import { NOWHERE, Segments } from './segments.ts'
 import { NONE, NodeFlag, NodeKind, type NodeRef, type Store } from './store.ts'
 
 const half = 2 ** 32
@@ -91,10 +91,15 @@ export class Tree {
   #undoCount = 0
   /** What of these steps is no number: znodes removed, data replaced, paths of quotas. */
   readonly #undoParts: (Image | Buffer | string | null)[] = []
+  /** Where the checkpoints have the znodes. */
+  segments = new Segments()
   #dirty: NodeRef[] = []
-  #removed: Buffer[] = []
-  #dirtySessions = new Set<number>()
-  #settingsDirty = false
+  /** The flag of the znodes in #dirty. */
+  #dirtyFlag: number = NodeFlag.dirtyOne
+  /** Places of removed znodes. */
+  #removed: number[] = []
+  /** What became of sessions: timeout, or undefined if one is gone. */
+  #dirtySessions = new Map<number, number | undefined>()
   #encodePending: PendingEncoder | undefined
   #dirtyBytes = 0
   readonly #digests: NodeDigests
@@ -139,13 +144,13 @@ export class Tree {
   touch(node: NodeRef): void {
     const store = this.store
     let flags = store.flags(node)
-    if ((flags & NodeFlag.pending) !== 0) {
+    if ((flags & this.#pendingFlag) !== 0) {
       this.#encodePending?.(node)
       flags = store.flags(node)
     }
-    const wanted = NodeFlag.dirty | NodeFlag.stale
+    const wanted = this.#dirtyFlag | NodeFlag.stale
     if ((flags & wanted) === wanted) return
-    if ((flags & NodeFlag.dirty) === 0) {
+    if ((flags & this.#dirtyFlag) === 0) {
       this.#dirty.push(node)
       this.#dirtyBytes += 128 + Math.max(store.dataLength(node), 0)
     }
@@ -260,7 +265,7 @@ export class Tree {
 
   openSession(id: number, timeoutMs: number): void {
     this.sessions.set(id, timeoutMs)
-    this.#dirtySessions.add(id)
+    this.#dirtySessions.set(id, timeoutMs)
     this.#noteSession(id)
   }
 
@@ -277,12 +282,11 @@ export class Tree {
   /** Forgets a session; its ephemerals must have been removed before. */
   endSession(id: number): void {
     assert(this.#ephemerals.get(id) === undefined, `session ${id} ends and still owns ephemerals`)
-    if (this.sessions.delete(id)) this.#dirtySessions.add(id)
+    if (this.sessions.delete(id)) this.#dirtySessions.set(id, undefined)
   }
 
   changeSettings(settings: Settings): void {
     this.settings = settings
-    this.#settingsDirty = true
   }
 
   /** Ephemerals of a session; do not keep the set. */
@@ -344,12 +348,8 @@ export class Tree {
   #drop(node: NodeRef): void {
     const store = this.store
     this.touch(node)
-    if ((store.flags(node) & NodeFlag.stored) !== 0) {
-      const path = Buffer.allocUnsafe(store.pathLength(node))
-      store.copyPath(node, path, 0)
-      this.#removed.push(path)
-      this.#dirtyBytes += path.length
-    }
+    const place = store.place(node)
+    if (place !== NOWHERE) this.#removed.push(place)
     this.#unindex(node)
     this.acls.release(store.acl(node))
     store.setFlags(node, 0)
@@ -505,22 +505,6 @@ export class Tree {
     return data
   }
 
-  /** The ephemeralOwner field as ZooKeeper stores it, as two 32 bit halves for `write`. */
-  #writeOwner(out: Writer, node: NodeRef): void {
-    const store = this.store
-    const kind = store.kind(node)
-    const owner = store.owner(node)
-    if (kind === NodeKind.container) {
-      out.int(-0x80000000)
-      out.int(0)
-    } else if (kind === NodeKind.ttl) {
-      out.int((0xff000000 | Math.floor(owner / half)) >> 0)
-      out.int(owner >> 0)
-    } else {
-      out.long(owner)
-    }
-  }
-
   // ---------------------------------------------------------------- digest
 
   /** The running tree digest (ZooKeeper's version 2) as two unsigned halves [high, low]. */
@@ -550,20 +534,6 @@ export class Tree {
     this.#add(digest)
   }
 
-  /** The 60 bytes of a znode's stat that its digest covers, in that order. */
-  writeStatBlock(out: Writer, node: NodeRef): void {
-    const store = this.store
-    out.long(store.czxid(node))
-    out.long(store.mzxid(node))
-    out.long(store.pzxid(node))
-    out.long(store.ctime(node))
-    out.long(store.mtime(node))
-    out.int(store.version(node))
-    out.int(store.cversion(node))
-    out.int(store.aversion(node))
-    this.#writeOwner(out, node)
-  }
-
   #add(digest: number): void {
     const low = this.#digestLow + digest
     this.#digestLow = low % half
@@ -583,35 +553,62 @@ export class Tree {
     return this.#dirtyBytes
   }
 
+  /** The flag of the znodes that belong to the checkpoint under way and are not encoded yet. */
+  get #pendingFlag(): number {
+    return this.#dirtyFlag ^ (NodeFlag.dirtyOne | NodeFlag.dirtyOther)
+  }
+
   /**
-   * Hands over what changed since the last call and starts a new list. The znodes among it are flagged pending: each
-   * is given to `encode` before it changes again; who takes the list encodes the others in its own time.
+   * Hands over what changed since the last call and starts a new list. The znodes in it, those of them that still exist,
+   * are pending now (`isPending`): each is given to `encode` before it changes again; who takes the list encodes the others
+   * in its own time. A znode may be in it twice.
    */
   takeDirty(encode: PendingEncoder): {
-    nodes: NodeRef[]
-    removed: Buffer[]
-    sessions: Set<number>
-    settings: boolean
+    nodes: readonly NodeRef[]
+    removed: readonly number[]
+    sessions: ReadonlyMap<number, number | undefined>
   } {
-    const store = this.store
     assert(this.#encodePending === undefined, 'a checkpoint is begun while another is being made')
-    const taken = {
-      nodes: this.#dirty,
-      removed: this.#removed,
-      sessions: this.#dirtySessions,
-      settings: this.#settingsDirty,
-    }
-    for (const node of taken.nodes) {
-      const flags = store.flags(node)
-      if ((flags & NodeFlag.dirty) !== 0) store.setFlags(node, (flags & ~NodeFlag.dirty) | NodeFlag.pending)
-    }
+    const taken = { nodes: this.#dirty, removed: this.#removed, sessions: this.#dirtySessions }
+    this.#dirtyFlag = this.#pendingFlag
     this.#dirty = []
     this.#removed = []
-    this.#dirtySessions = new Set()
-    this.#settingsDirty = false
+    this.#dirtySessions = new Map()
     this.#dirtyBytes = 0
     this.#encodePending = encode
     return taken
+  }
+
+  /** Whether a reference is that of a znode which the checkpoint under way still has to encode. */
+  isPending(node: NodeRef): boolean {
+    return (this.store.flags(node) & this.#pendingFlag) !== 0
+  }
+
+  /** A pending znode is encoded, and will be at `place`. */
+  encoded(node: NodeRef, place: number): void {
+    const store = this.store
+    const before = store.place(node)
+    if (before !== NOWHERE) this.segments.kill(before)
+    store.setPlace(node, place)
+    store.setFlags(node, store.flags(node) & ~this.#pendingFlag)
+  }
+
+  /** Has the next checkpoint write a znode that did not change. */
+  rewrite(node: NodeRef): void {
+    const flags = this.store.flags(node)
+    if ((flags & this.#dirtyFlag) !== 0) return
+    this.store.setFlags(node, flags | this.#dirtyFlag)
+    this.#dirty.push(node)
+    this.#dirtyBytes += 128 + Math.max(this.store.dataLength(node), 0)
+  }
+
+  /** Checks that each znode is where the segments have one. Throws InvariantError. For tests, while no checkpoint is made. */
+  checkSegments(): void {
+    const places = [...this.#removed]
+    this.forEach((node) => {
+      places.push(this.store.place(node))
+    })
+    this.segments.check(places)
   }
 
   /** The checkpoint that took the list is complete. */
@@ -623,14 +620,16 @@ export class Tree {
   checkpointFailed(): void {
     const store = this.store
     this.#encodePending = undefined
+    const { next } = this.segments
+    this.segments = new Segments()
+    this.segments.next = next
     this.#removed = []
     this.forEach((node) => {
-      const flags = store.flags(node) & ~(NodeFlag.pending | NodeFlag.stored)
-      if ((flags & NodeFlag.dirty) === 0) this.#dirty.push(node)
-      store.setFlags(node, flags | NodeFlag.dirty)
+      store.setPlace(node, NOWHERE)
+      store.setFlags(node, store.flags(node) & ~this.#pendingFlag)
+      this.rewrite(node)
     })
-    for (const id of this.sessions.keys()) this.#dirtySessions.add(id)
-    this.#settingsDirty = true
+    for (const [id, timeoutMs] of this.sessions) this.#dirtySessions.set(id, timeoutMs)
   }
 
   /**
@@ -654,10 +653,11 @@ export class Tree {
     this.#digestHigh = other.#digestHigh
     this.#digestLow = other.#digestLow
     this.#stale = other.#stale
+    this.segments = other.segments
     this.#dirty = other.#dirty
+    this.#dirtyFlag = other.#dirtyFlag
     this.#removed = other.#removed
     this.#dirtySessions = other.#dirtySessions
-    this.#settingsDirty = other.#settingsDirty
     this.#dirtyBytes = other.#dirtyBytes
     this.changes.count = 0
     this.notices.length = 0
@@ -674,9 +674,9 @@ export class Tree {
     for (const id of ids) this.#noteSession(id)
   }
 
-  /** A znode that was loaded: goes into the indexes, is known to be stored, is not dirty. */
-  loaded(node: NodeRef): void {
-    this.store.setFlags(node, NodeFlag.stored)
+  /** A znode that was loaded from `place`: goes into the indexes, is not dirty. */
+  loaded(node: NodeRef, place: number): void {
+    this.store.setPlace(node, place)
     this.#index(node, this.store.kind(node), this.store.owner(node))
   }
 

@@ -59,7 +59,9 @@ class Server {
     for (let i = 0; i < count; i++) {
       const prev = this.tree.zxid
       const request =
-        prev === 0 ? ({ type: 'createSession', timeout: 4000 } as const) : create(`/n${prev}`, 'x'.repeat(50))
+        prev === 0
+          ? ({ type: 'createSession', timeout: 4000 } as const)
+          : create(`/n${prev}`, 'x'.repeat(1000))
       const batch = batchOf([{ session: 5, ids: [], request }], 1000)
       await this.storage.log.append([{ prev, first: prev + 1, last: prev + 1, bytes: batch.encode() }])
       this.#applier.apply(batch, 0, prev + 1, false)

@@ -7,7 +7,7 @@ import { layoutOf } from '../../src/storage/format.ts'
 import type { CheckpointReader, CheckpointStore } from '../../src/storage/types.ts'
 import { faultyCheckpoint } from '../support/disk.ts'
 import { memoryCheckpoint } from '../support/disk-memory.ts'
-import { inDatabase, metaAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
+import { copyOf, inDatabase, metaAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
 import { entriesAfter, reconfiguration, votingOf } from '../support/log-conformance.ts'
 
 type StoreUnderTest = { checkpoint: CheckpointStore; restart(): Promise<void> }
@@ -78,10 +78,12 @@ for (const [name, open] of [
       sink.put(Buffer.from('b'), Buffer.from('2'))
       sink.put(Buffer.from('d'), Buffer.from('lost'))
       sink.del(Buffer.from('d'))
+      sink.del(Buffer.from('e'))
+      sink.put(Buffer.from('e'), Buffer.from('2'))
       sink.del(Buffer.from('c'))
       sink.del(Buffer.from('never there'))
       await checkpoint.commit(metaAt(2))
-      assert.deepEqual(await textsOf(checkpoint), ['a=1', 'b=2'])
+      assert.deepEqual(await textsOf(checkpoint), ['a=1', 'b=2', 'e=2'])
       assert.equal(checkpoint.meta?.zxid, 2)
     })
 
@@ -176,8 +178,7 @@ describe('the checkpoint', () => {
     const storage = await openIn(t, dir)
     const before = await storage.dataDirBytes()
     const sink = storage.checkpoint.begin({ replace: true })
-    const value = Buffer.alloc(1 << 20)
-    for (let i = 0; i < value.length; i++) value[i] = (i * i * 31) >> 5
+    const value = noise(1 << 20)
     for (let i = 0; i < 20; i++) {
       sink.put(Buffer.of(i), value)
       await sink.drained()
@@ -208,17 +209,60 @@ describe('the checkpoint', () => {
     }
   })
 
-  it('with a damaged record is corrupt when it is loaded', async (t) => {
+  it('is written ahead of its commit as far as its keys are new, which counts for nothing before it', async (t) => {
     const dir = await scratchDir(t)
-    const storage = await openIn(t, dir)
-    await storage.log.append([{ prev: 0, first: 1, last: 1, bytes: Buffer.alloc(0) }])
-    await commit(storage.checkpoint, 1, { a: '1' })
-    await storage.close()
-    await inDatabase(layoutOf(dir, dir).checkpointDir, ({ db }) =>
-      db.put(Buffer.from('aa'), Buffer.from('/////w==')),
-    )
-    const again = await openIn(t, dir)
-    await rejectsWith(contentOf(again.checkpoint), 'corrupt')
+    let storage = await openIn(t, dir)
+    await storage.log.append([{ prev: 0, first: 1, last: 9, bytes: Buffer.alloc(0) }])
+    await commit(storage.checkpoint, 1, { a: '1', k3: '1' })
+    const before = await storage.dataDirBytes()
+    const sink = storage.checkpoint.begin()
+    const large = noise(4 << 20)
+    sink.put(Buffer.from('k4'), large)
+    sink.put(Buffer.from('a'), Buffer.from('changed'))
+    sink.put(Buffer.from('k5'), large)
+    sink.put(Buffer.from('k6'), Buffer.from('small'))
+    await sink.drained()
+    assert.ok((await storage.dataDirBytes()) > before + 4e6)
+    assert.deepEqual(await textsOf(storage.checkpoint), ['a=1', 'k3=1'])
+    // As a crash would leave it: what was written has no commit.
+    const crashed = await copyOf(t, dir)
+    await storage.checkpoint.commit(metaAt(2))
+    assert.deepEqual(await keysOf(storage.checkpoint), ['a', 'k3', 'k4', 'k5', 'k6'])
+    storage = await openIn(t, crashed)
+    assert.deepEqual(await textsOf(storage.checkpoint), ['a=1', 'k3=1'])
+    // And it stays gone when keys behind it count.
+    await commit(storage.checkpoint, 3, { k9: '1' })
+    assert.deepEqual(await textsOf(storage.checkpoint), ['a=1', 'k3=1', 'k9=1'])
+  })
+
+  it('that was given up leaves nothing, whatever was written of it', async (t) => {
+    const { checkpoint } = await levelCheckpoint(t)
+    await commit(checkpoint, 1, { a: '1' })
+    for (const replace of [false, true]) {
+      const sink = checkpoint.begin({ replace })
+      for (const key of ['k1', 'k2', 'k3']) sink.put(Buffer.from(key), noise(1 << 20))
+      checkpoint.abort()
+    }
+    await commit(checkpoint, 2, { k9: '1' })
+    assert.deepEqual(await textsOf(checkpoint), ['a=1', 'k9=1'])
+  })
+
+  it('whose commit is prevented leaves nothing of what was written of it', async (t) => {
+    const dir = await scratchDir(t)
+    await (await openIn(t, dir)).close()
+    await inDatabase(layoutOf(dir, dir).checkpointDir, async (database) => {
+      let allowed = true
+      const checkpoint = await LevelCheckpoint.open(database, async () => {
+        await Promise.resolve()
+        if (!allowed) throw new RangeError('not now')
+      })
+      await commit(checkpoint, 1, { a: '1' })
+      allowed = false
+      await assert.rejects(commit(checkpoint, 2, { a: '2', k1: '2' }), RangeError)
+      allowed = true
+      await commit(checkpoint, 3, { k2: '3' })
+      assert.deepEqual(await textsOf(checkpoint), ['a=1', 'k2=3'])
+    })
   })
 
   it('of a failed disk refuses to begin until it was reopened', async () => {
@@ -337,6 +381,17 @@ async function contentOf(checkpoint: CheckpointStore): Promise<[Buffer, Buffer][
   const records: [Buffer, Buffer][] = []
   await checkpoint.load((key, value) => records.push([Buffer.from(key), Buffer.from(value)]))
   return records
+}
+
+async function keysOf(checkpoint: CheckpointStore): Promise<string[]> {
+  return (await contentOf(checkpoint)).map(([key]) => `${key}`)
+}
+
+/** Bytes that do not compress. */
+function noise(length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  for (let i = 0; i < length; i++) bytes[i] = (i * i * 31) >> 5
+  return bytes
 }
 
 async function textsOf(checkpoint: CheckpointStore): Promise<string[]> {

@@ -71,7 +71,9 @@ describe('a full disk', () => {
     await checkpoint.commit(metaAt(1))
     for (const replace of [false, true]) {
       const sink = checkpoint.begin({ replace })
-      await writeFile(ballast, Buffer.alloc(60 * mebibyte))
+      // Nothing is being deleted any more, which would make room again.
+      await sink.drained()
+      await writeFile(ballast, Buffer.alloc(80 * mebibyte)).catch(() => {})
       for (let i = 0; i < 20; i++) sink.put(Buffer.from(`k${i}`), noise(mebibyte, i))
       await rejectsWith(checkpoint.commit(metaAt(2)), 'full')
       assert.throws(() => checkpoint.begin(), StorageError)

@@ -71,12 +71,19 @@ describe("a checkpoint's meta record", () => {
       list: [1, -1, 0.5, null, 'text'],
     }
     const meta = { zxid: 2 ** 40, nodes: 3, digestHigh: 2 ** 32 - 1, digestLow: 0, state: value }
-    const record = { meta, generation: 97, installs: 2, voting: { zxid: 5, voting } }
+    const record = { meta, generation: 97, end: Buffer.from('z'), installs: 2, voting: { zxid: 5, voting } }
     assert.deepEqual(decodeMeta(encodeMeta(record)), record)
   })
 
   it('is refused with any bit flipped', () => {
-    const bytes = encodeMeta({ meta: metaAt(7, { a: 1 }), generation: 97, installs: 0, voting: undefined })
+    const end = Buffer.alloc(0)
+    const bytes = encodeMeta({
+      meta: metaAt(7, { a: 1 }),
+      generation: 97,
+      end,
+      installs: 0,
+      voting: undefined,
+    })
     for (let bit = 0; bit < bytes.length * 8; bit++) assert.equal(decodeMeta(flipped(bytes, bit)), undefined)
   })
 })

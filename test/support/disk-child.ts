@@ -24,6 +24,10 @@ export function entryOf(prev: number): Entry {
   return { ...entry, voting: { voters: [1, 2 + (prev % 200)], groups: [], weights: [[1, prev]] } }
 }
 
+/** A checkpoint has 100 small records, and so many of this size. */
+export const largeRecords = 8
+export const largeBytes = 200_000
+
 function report(message: ChildReport): void {
   process.send?.(message)
 }
@@ -46,7 +50,20 @@ async function appendForever({ log, checkpoint }: Storage): Promise<void> {
     if (round % 11 === 0) {
       const sink = checkpoint.begin({ replace: round % 22 === 0 })
       for (let i = 0; i < 100; i++) sink.put(Buffer.from(`k${i}`), Buffer.from(`${last}`))
-      await checkpoint.commit({ zxid: last, nodes: 100, digestHigh: 0, digestLow: 0, state: null })
+      // New keys, which are written before the commit, in several pieces; those of the checkpoint before go.
+      const name = (zxid: number, i: number) => Buffer.from(`z${String(zxid).padStart(16, '0')}-${i}`)
+      const before = checkpoint.meta?.zxid ?? 0
+      for (let i = 0; i < largeRecords; i++) {
+        sink.put(name(last, i), Buffer.alloc(largeBytes, `${last} `))
+        sink.del(name(before, i))
+      }
+      await checkpoint.commit({
+        zxid: last,
+        nodes: 100 + largeRecords,
+        digestHigh: 0,
+        digestLow: 0,
+        state: null,
+      })
       report({ type: 'checkpoint', zxid: last })
       await log.trim(Math.max(0, last - 50))
     }

@@ -196,7 +196,7 @@ function readerOf(meta: CheckpointMeta, records: CheckpointRecord[]): Checkpoint
     meta,
     async next() {
       await Promise.resolve()
-      return records.splice(0, 100)
+      return records.splice(0, 2)
     },
     async close() {},
   }

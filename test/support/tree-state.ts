@@ -194,6 +194,7 @@ export function digestOf(tree: Tree): bigint {
 /** Checks what a tree keeps besides its state: structure, digest, references of ACLs. Throws where it is wrong. */
 export function checkTree(tree: Tree): void {
   tree.store.check()
+  tree.checkSegments()
   assert.equal(digestOf(tree), digestFromScratch(tree), 'the running digest is not that of the znodes')
   const refs = new Map<number, number>()
   tree.forEach((node) => {

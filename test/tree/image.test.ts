@@ -11,6 +11,7 @@ import {
   ImageWriter,
   type RecordSink,
 } from '../../src/tree/image.ts'
+import type { NodeRef } from '../../src/tree/store.ts'
 import { Tree } from '../../src/tree/tree.ts'
 import { checkProperty, opening, type Step, step } from '../support/tree-random.ts'
 import { assertSameState, checkTree, stateOfTree } from '../support/tree-state.ts'
@@ -245,13 +246,20 @@ function imageOf(tree: Tree, base: Records = new Map()): StoredImage {
   }
 }
 
-test('an image has a record for each znode, ACL and session', () => {
+/** Keys as their prefix and number. */
+function namesOf(records: Records): string[] {
+  return [...records.keys()]
+    .map(
+      (key) => `${String.fromCharCode(Number.parseInt(key.slice(0, 2), 16))}${Number(`0x${key.slice(2)}`)}`,
+    )
+    .sort()
+}
+
+test('an image has a segment with the znodes, and a record for each ACL and session', () => {
   const tree = richTree()
   const { records, totals, state } = imageOf(tree)
-  const prefixes = [...records.keys()].map((key) => String.fromCharCode(Number.parseInt(key.slice(0, 2), 16)))
-  assert.equal(prefixes.filter((p) => p === 'n').length, tree.store.count)
-  assert.equal(prefixes.filter((p) => p === 'a').length, tree.acls.size - 1)
-  assert.equal(prefixes.filter((p) => p === 's').length, 2)
+  const acls = [...tree.acls.entries()].map(([index]) => `a${index}`)
+  assert.deepEqual(namesOf(records), [...acls, 's77', 's78', 'z1'])
   assert.equal(totals.nodes, tree.store.count)
   assert.equal(state.sessions, 2)
   assertSameState(stateOfTree(load(imageOf(richTree()))), stateOfTree(tree), 'loaded')
@@ -260,11 +268,121 @@ test('an image has a record for each znode, ACL and session', () => {
 test('the next image has only what changed', () => {
   const tree = richTree()
   imageOf(tree)
+  const { store } = tree
+  const before = new Set(pathsWhere(tree, (node) => store.place(node) > 0))
+  assert.equal(before.size, store.count)
   apply(tree, setData('/a/b', 'new'), create('/a/new'), remove('/c'))
+  const places = new Map(
+    pathsWhere(tree, () => true).map((path) => [path, store.place(store.findPath(path))]),
+  )
   const { records } = imageOf(tree)
-  const keys = [...records.keys()].map((key) => Buffer.from(key, 'hex').toString('utf8'))
+  // Of the first segment some are dead now.
+  assert.deepEqual(namesOf(records), ['d1', 'z2'])
   // The root and /a lost or got a child; the quota's usage counts /a/new and the new data.
-  assert.deepEqual(keys.sort(), ['n/', 'n/a', 'n/a/b', 'n/a/new', 'n/zookeeper/quota/a/zookeeper_stats'])
+  assert.deepEqual(pathsWhere(tree, (node) => store.place(node) !== places.get(store.path(node))).sort(), [
+    '/',
+    '/a',
+    '/a/b',
+    '/a/new',
+    '/zookeeper/quota/a/zookeeper_stats',
+  ])
+})
+
+function pathsWhere(tree: Tree, holds: (node: NodeRef) => boolean): string[] {
+  const paths: string[] = []
+  tree.forEach((node) => {
+    if (holds(node)) paths.push(tree.store.path(node))
+  })
+  return paths
+}
+
+test('a segment of which nothing is alive is gone with its dead records', () => {
+  const tree = richTree()
+  const first = imageOf(tree)
+  tree.forEach((node) => {
+    tree.touch(node)
+  })
+  const second = imageOf(tree, first.records)
+  assert.deepEqual(
+    namesOf(second.records).filter((name) => /^[dz]/.test(name)),
+    ['z2'],
+  )
+  apply(tree, remove('/t'))
+  const third = imageOf(tree, second.records)
+  assert.deepEqual(
+    namesOf(third.records).filter((name) => /^[dz]/.test(name)),
+    ['d2', 'z2', 'z3'],
+  )
+  assertSameState(stateOfTree(load(third)), stateOfTree(tree), 'third image')
+})
+
+/** Segments of an image. */
+function segmentsIn(records: Records): number {
+  return namesOf(records).filter((name) => name.startsWith('z')).length
+}
+
+test('many small images do not become many small segments', () => {
+  const tree = richTree()
+  let image = imageOf(tree)
+  let most = 0
+  for (let i = 0; i < 300; i++) {
+    apply(tree, create(`/small-${i}`, `${i}`), setData('/a', `${i}`))
+    image = imageOf(tree, image.records)
+    most = Math.max(most, segmentsIn(image.records))
+    tree.checkSegments()
+  }
+  assert.ok(most > 20 && most < 50, `${most} segments`)
+  const loaded = load(image)
+  assertSameState(stateOfTree(loaded), stateOfTree(tree), 'after many images')
+  checkTree(loaded)
+})
+
+test('segments that are mostly dead are emptied, a part of them with each image', () => {
+  const tree = new Tree()
+  tree.initialize()
+  apply(tree, { type: 'createSession', timeout: 4000 })
+  const data = 'x'.repeat(2000)
+  const count = 6000
+  for (let i = 0; i < count; i++) apply(tree, create(`/n${i}`, data))
+  let image = imageOf(tree)
+  const full = segmentsIn(image.records)
+  for (let i = 0; i < count; i++) if (i % 6 !== 0) apply(tree, remove(`/n${i}`))
+  const counts: number[] = []
+  for (let i = 0; i < 6; i++) {
+    apply(tree, setData('/n0', `${i}`))
+    image = imageOf(tree, image.records)
+    assertSameState(stateOfTree(load(image)), stateOfTree(tree), 'while segments are emptied')
+    checkTree(tree)
+    counts.push(segmentsIn(image.records))
+  }
+  const steps = counts.filter((count, i) => i > 0 && count < counts[i - 1]! - 10)
+  assert.ok(full > 180 && steps.length > 1 && counts.at(-1)! < full / 2, `${full}, then ${counts}`)
+})
+
+test('a znode that is where another one was is not taken for it', () => {
+  const tree = richTree()
+  const { store } = tree
+  let image = imageOf(tree)
+  const ref = store.findPath('/a/b')
+  apply(tree, remove('/a/b'), create('/x', 'in its place'))
+  assert.equal(store.findPath('/x'), ref)
+  image = imageOf(tree, image.records)
+  assertSameState(stateOfTree(load(image)), stateOfTree(tree), 'a reference used again')
+  // The same while the image is made that has the one before.
+  const changes = new Map<string, Buffer | undefined>()
+  apply(tree, setData('/x', 'changed'))
+  const expected = stateOfTree(tree)
+  const { zxid } = tree
+  const writer = new ImageWriter(tree, sinkInto(changes))
+  apply(tree, remove('/x'), create('/y', 'another'))
+  assert.equal(store.findPath('/y'), ref)
+  while (writer.advance(1)) {}
+  writer.done()
+  const { totals, state } = writer
+  image = { records: changed(image.records, changes), totals, state, zxid }
+  assertSameState(stateOfTree(load(image)), expected, 'removed while the image was made')
+  image = imageOf(tree, image.records)
+  assertSameState(stateOfTree(load(image)), stateOfTree(tree), 'the image after')
 })
 
 test('a znode that is removed and created again between two images is in the second as the new one', () => {
@@ -360,17 +478,26 @@ test('no image is loaded that lacks a record, or has one cut short, one of anoth
     const other = image.records.get(keys[(i + 1) % keys.length]!)!
     assertRefused(image, new Map(image.records).set(key, other), `${name} with the value of another`)
   }
-  for (const key of ['', 'ff', '6e', '6e61', '6e2f6f2f70', '73', '6100', '730000000000000001'])
+  for (const key of ['', 'ff', '7a', '7a61', '640000000000000007', '73', '6100', '730000000000000001'])
     assertRefused(image, new Map(image.records).set(key, image.records.get(keys[0]!)!), `a record ${key}`)
 })
 
-test('an older znode record in the place of the newer one is not loaded', () => {
+test('an older version of a znode in the place of the newer one is not loaded', () => {
   const tree = richTree()
   const first = imageOf(tree)
   apply(tree, setData('/a', 'newer'))
   const second = imageOf(tree, first.records)
-  const key = Buffer.from('n/a').toString('hex')
-  assertRefused(second, new Map(second.records).set(key, first.records.get(key)!), 'an older /a')
+  apply(tree, setData('/a/b', 'newer'))
+  const third = imageOf(tree, second.records)
+  const [dead, one, two] = ['64', '7a', '7a'].map(
+    (prefix, i) => prefix + '1'.padStart(16, '0').replace('1', i === 2 ? '2' : '1'),
+  )
+  const put = (key: string, value: Buffer) => new Map(third.records).set(key, value)
+  assertRefused(third, put(two!, first.records.get(one!)!), 'an older segment')
+  assertRefused(third, put(dead!, second.records.get(dead!)!), 'older dead records')
+  const without = new Map(third.records)
+  without.delete(dead!)
+  assertRefused(third, without, 'no dead records')
 })
 
 test('a record that is no damage and contradicts the others is refused', () => {
@@ -406,11 +533,4 @@ test('the highest session id of each server is known for good, also of sessions 
       [first + 9, second + 3, 0, first + 9],
     )
   }
-  const { newestSessions, ...older } = state
-  assert.equal(newestSessions?.length, 2)
-  const fromOlder = load({ records: changed(new Map(), changes), totals, state: older, zxid: 3 })
-  assert.deepEqual(
-    [1, 2].map((id) => fromOlder.newestSession(id)),
-    [first + 7, 0],
-  )
 })

@@ -404,7 +404,7 @@ describe('fields', () => {
     kind: Object.values(NodeKind),
     acl: [0, 1, 2 ** 31, 2 ** 32 - 1],
     digest: [0, 1, 2 ** 31, 2 ** 32 - 1],
-    flags: [0, 255, NodeFlag.dirty | NodeFlag.stored],
+    flags: [0, 255, NodeFlag.dirtyOther | NodeFlag.stale],
   }
 
   test('keep their extreme values', () => {

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { Applier } from '../../src/tree/apply.ts'
 import { createFlatStore } from '../../src/tree/flat-store.ts'
-import { NONE, NodeFlag, NodeKind, type NodeRef } from '../../src/tree/store.ts'
+import { NONE, NodeKind, type NodeRef } from '../../src/tree/store.ts'
 import { Tree } from '../../src/tree/tree.ts'
 import { checkProperty } from '../support/tree-random.ts'
 import { assertSameState, checkTree, stateOfTree } from '../support/tree-state.ts'
@@ -189,7 +189,9 @@ test('a fresh tree has four znodes, all stats 0 but the aversion of /zookeeper/c
 test('what a checkpoint takes is each changed znode once, and each stored one that is gone', () => {
   const { tree, apply } = freshTree()
   tree.takeDirty(() => assert.fail('nothing is pending any more'))
-  for (const node of listed(tree)) tree.store.setFlags(node, NodeFlag.stored)
+  const segment = tree.segments.add()
+  const nodes = listed(tree)
+  for (const node of nodes) tree.encoded(node, tree.segments.append(segment))
   tree.checkpointDone()
   assert.equal(tree.dirtyBytes, 0)
   apply(create('/a', 'x'))
@@ -200,7 +202,7 @@ test('what a checkpoint takes is each changed znode once, and each stored one th
   apply(create('/a', 'z'))
   assert.ok(tree.dirtyBytes > 0)
   const taken = tree.takeDirty(() => undefined)
-  const pending = new Set(taken.nodes.filter((node) => (tree.store.flags(node) & NodeFlag.pending) !== 0))
+  const pending = new Set(taken.nodes.filter((node) => tree.isPending(node)))
   assert.deepEqual([...pending].map((node) => tree.store.path(node)).sort(), ['/', '/a'])
   assert.deepEqual(taken.removed, [])
   assert.deepEqual([...taken.sessions], [])
@@ -212,9 +214,10 @@ test('a znode that is pending is handed over before it changes, and once', () =>
   apply(create('/a', 'before'))
   const seen: string[] = []
   const { store } = tree
+  const segment = tree.segments.add()
   tree.takeDirty((node) => {
     seen.push(`${store.path(node)} ${tree.data(node)?.toString()} ${store.cversion(node)}`)
-    store.setFlags(node, (store.flags(node) & ~NodeFlag.pending) | NodeFlag.stored)
+    tree.encoded(node, tree.segments.append(segment))
   })
   apply(setData('/a', 'after'))
   apply(setData('/a', 'after that'))
@@ -296,9 +299,9 @@ test('a tree that adopts another becomes it, and goes on as it would have gone o
   assertSameState(stateOfTree(one.tree), stateOfTree(same.tree), 'gone on')
   checkTree(one.tree)
   const written = (tree: Tree) => {
-    const { nodes, removed, sessions, settings } = tree.takeDirty(() => undefined)
+    const { nodes, removed, sessions } = tree.takeDirty(() => undefined)
     tree.checkpointDone()
-    return [nodes.length, removed.length, sessions.size, settings]
+    return [nodes.length, removed.length, sessions.size]
   }
   assert.deepEqual(written(one.tree), written(same.tree))
 })
