@@ -179,7 +179,10 @@ export class Host {
       clients.unlisten(this.id)
       const shutDown = async () => {
         await node.drain()
-        for (const connection of this.#connections) connection.close()
+        for (const connection of this.#connections) {
+          connection.close()
+          connection.flush()
+        }
         await node.stop()
         this.#end(process, 'has stopped')
       }

@@ -24,11 +24,16 @@ export type AuthResult =
 /** One line of whoAmI's answer. */
 export type ClientInfo = { readonly scheme: string; readonly user: string }
 
-/** The authentication schemes of one server. Holds configuration only; safe to share between connections. */
+/** Addresses whose ids are kept; when there are more, all are forgotten and made again. */
+const addressesMax = 4096
+
+/** The authentication schemes of one server. Knows no connection; safe to share between them. */
 export class Authenticator {
   readonly #options: AuthOptions
   /** The schemes that ACLs may use at this server besides `world` and `auth` (for tree/acl.ts schemesKnown). */
   readonly schemes: ReadonlySet<string>
+  /** By address: clients of one machine share a list, which is written once into what they write in one turn. */
+  readonly #addressIds = new Map<string, readonly Id[]>()
 
   constructor(options: AuthOptions) {
     this.#options = options
@@ -38,9 +43,14 @@ export class Authenticator {
     this.schemes = schemes
   }
 
-  /** The ids that every connection starts with: its address (semantics rule 27). */
+  /** The ids that every connection starts with: its address (semantics rule 27). The same list for the same address. */
   connectionIds(remoteAddress: string): readonly Id[] {
-    return [{ scheme: 'ip', id: hostAddress(remoteAddress) }]
+    const known = this.#addressIds.get(remoteAddress)
+    if (known !== undefined) return known
+    if (this.#addressIds.size >= addressesMax) this.#addressIds.clear()
+    const ids: readonly Id[] = [{ scheme: 'ip', id: hostAddress(remoteAddress) }]
+    this.#addressIds.set(remoteAddress, ids)
+    return ids
   }
 
   /**

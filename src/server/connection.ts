@@ -102,6 +102,8 @@ export class Connection implements ReadContext<Connection> {
   /** Its handshake had the byte that says whether the client would also read from a server without a quorum. */
   #hasReadOnlyByte = false
   #requestedSession = 0
+  /** The socket ends with the next flush. */
+  #ends = false
   /** Its client has ended its local session: nothing that comes behind that is looked at. */
   #ending = false
 
@@ -124,7 +126,7 @@ export class Connection implements ReadContext<Connection> {
       this.#slow = false
       this.#resume()
     })
-    socket.on('error', () => undefined)
+    socket.on('error', ignore)
     socket.on('close', () => this.#onClose())
   }
 
@@ -740,18 +742,19 @@ export class Connection implements ReadContext<Connection> {
     this.#eventQueued = false
     const out = this.#out
     const event = this.#event
-    if (event === undefined && (out === undefined || out.pos === 0)) return
-    this.#event = undefined
-    const { socket } = this
-    if (socket.destroyed || !socket.writable) {
-      if (out !== undefined) out.pos = 0
-      return
-    }
-    if (event !== undefined) socket.write(event)
-    else if (out !== undefined) {
+    if (event !== undefined || (out !== undefined && out.pos > 0)) {
+      this.#event = undefined
       this.#out = undefined
-      this.#send(out)
+      if (this.socket.writable) this.#send(event, out)
     }
+    if (this.#ends) this.socket.destroySoon()
+  }
+
+  /** An event alone, or output. */
+  #send(event: Buffer | undefined, out: Writer | undefined): void {
+    const { socket } = this
+    if (event !== undefined) socket.write(event)
+    else if (out !== undefined) this.#writeOut(out)
     const waiting = socket.writableLength
     if (waiting > outputMax) {
       this.#backend.logger.warn(
@@ -764,7 +767,7 @@ export class Connection implements ReadContext<Connection> {
     }
   }
 
-  #send(out: Writer): void {
+  #writeOut(out: Writer): void {
     const { socket } = this
     if (socket.writableLength > 0 && out.pos < out.buf.length / 2) {
       // It will wait for the client: in no more memory than it needs.
@@ -777,12 +780,12 @@ export class Connection implements ReadContext<Connection> {
     if (socket.writableLength === 0) outputs.give(out)
   }
 
-  /** Sends what is in the output and closes. */
+  /** Sends what is in the output and closes, both at the end of the turn. */
   close(): void {
     if (this.isClosed) return
-    this.flush()
     this.#beginClose()
-    this.socket.destroySoon()
+    this.#ends = true
+    this.#queueFlush()
   }
 
   #beginClose(): void {
@@ -837,6 +840,9 @@ const connectedState = 3
 function idBytes(ids: readonly Id[]): number {
   return ids.reduce((bytes, { scheme, id }) => bytes + scheme.length + id.length, 0)
 }
+
+/** What became of the connection is told by its end. */
+function ignore(): void {}
 
 /** A session id as ZooKeeper prints it. */
 export function formatSession(session: number): string {

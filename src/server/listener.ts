@@ -122,16 +122,18 @@ export class Listener {
     }
     this.#sockets.add(socket)
     this.#perAddress.set(address, ofAddress + 1)
-    socket.once('close', () => {
-      this.#sockets.delete(socket)
-      const left = (this.#perAddress.get(address) ?? 1) - 1
-      if (left === 0) this.#perAddress.delete(address)
-      else this.#perAddress.set(address, left)
-    })
+    socket.on('close', () => this.#release(socket, address))
     if (secure) this.#acceptor?.accept(socket)
     else if (this.#options.portUnification && this.#acceptor !== undefined)
       this.#detect(socket, this.#acceptor)
     else this.#connect(socket, [], false)
+  }
+
+  #release(socket: Socket, address: string): void {
+    this.#sockets.delete(socket)
+    const left = (this.#perAddress.get(address) ?? 1) - 1
+    if (left === 0) this.#perAddress.delete(address)
+    else this.#perAddress.set(address, left)
   }
 
   #detect(socket: Socket, acceptor: TlsAcceptor): void {
@@ -146,10 +148,11 @@ export class Listener {
   }
 
   #connect(socket: Socket, certificateIds: readonly Id[], secure: boolean): void {
-    const ids = addIds(this.#backend.authenticator.connectionIds(socket.remoteAddress ?? ''), certificateIds)
+    const addressIds = this.#backend.authenticator.connectionIds(socket.remoteAddress ?? '')
+    const ids = certificateIds.length === 0 ? addressIds : addIds(addressIds, certificateIds)
     const connection = new Connection(socket, this.#backend, ids, secure, Date.now())
     this.connections.add(connection)
-    socket.once('close', () => this.connections.delete(connection))
+    socket.on('close', () => this.connections.delete(connection))
   }
 
   /** Connections that have been silent since they came, and those whose clients do not let them end. */
@@ -188,7 +191,10 @@ export class Listener {
   /** Closes every connection: what is in their output goes out first. */
   closeConnections(): void {
     for (const socket of this.#undecided.keys()) socket.destroy()
-    for (const connection of this.connections) connection.close()
+    for (const connection of this.connections) {
+      connection.close()
+      connection.flush()
+    }
   }
 
   /** Cuts every connection, also those in a TLS handshake. */

@@ -38,6 +38,14 @@ test('a connection starts with its address, written as Java writes it', () => {
   }
 })
 
+test('connections from one address share a list of ids, and it stays theirs when others come', () => {
+  const first = authenticator.connectionIds('10.0.0.1')
+  assert.equal(authenticator.connectionIds('10.0.0.1'), first)
+  for (let i = 0; i < 10_000; i++) authenticator.connectionIds(`10.1.${i >> 8}.${i & 255}`)
+  assert.deepEqual(first, [{ scheme: 'ip', id: '10.0.0.1' }])
+  assert.deepEqual(authenticator.connectionIds('10.0.0.1'), first)
+})
+
 test('an ip ACL entry matches the id of a connection from there', () => {
   for (const [address, entry] of [
     ['::ffff:127.0.0.1', '127.0.0.0/8'],
