@@ -11,6 +11,16 @@ import type { Clock } from './clock.ts'
 const dirtyBytesMax = 32 << 20
 /** Bytes of transactions after which a checkpoint is made: bounds what a start has to replay, and the log. */
 const logBytesMax = 256 << 20
+/**
+ * A checkpoint is cheap if it writes at most one byte for so many that went into the log since the one before: few znodes
+ * are written again and again. Then it comes sooner, because a start has to replay everything since.
+ */
+const cheapLogBytes = 8
+/** Cheap ones come after this part of the transactions, and not more often than every so many ms. */
+const cheapPart = 1 / 8
+const cheapMs = 1000
+/** So many bytes of log are enough for a server that was away, if transactions are few and large. */
+const followBytes = 32 << 20
 /** How long one slice of encoding may keep requests waiting. */
 const sliceMs = 1
 const sliceNodes = 64
@@ -35,6 +45,9 @@ export type CheckpointerOptions = {
   readonly onFatal: (error: unknown) => void
 }
 
+/** A checkpoint, and what this process had applied when it was made. */
+type Made = { readonly zxid: number; readonly transactions: number; readonly bytes: number }
+
 /** See file header. */
 export class Checkpointer {
   readonly #options: CheckpointerOptions
@@ -43,7 +56,12 @@ export class Checkpointer {
   #threshold: number
   #running: Promise<void> | undefined
   #notBefore = 0
-  #previous: number
+  #beganAt: number
+  /** What was applied in all. */
+  #transactions = 0
+  #bytes = 0
+  /** Checkpoints from which on the log is there, oldest first. */
+  #made: readonly Made[]
   #standalone = false
   #paused = false
   /** Who needs the log as far back as it goes now. */
@@ -52,7 +70,8 @@ export class Checkpointer {
   constructor(options: CheckpointerOptions) {
     this.#options = options
     this.#threshold = this.#nextThreshold()
-    this.#previous = options.store.meta?.zxid ?? 0
+    this.#beganAt = options.clock.now()
+    this.#made = [this.#madeNow(this.zxid)]
   }
 
   /** zxid of the newest checkpoint; 0 if there is none. */
@@ -60,9 +79,17 @@ export class Checkpointer {
     return this.#options.store.meta?.zxid ?? 0
   }
 
+  #madeNow(zxid: number): Made {
+    return { zxid, transactions: this.#transactions, bytes: this.#bytes }
+  }
+
+  /** Half of snapCount: the least between two checkpoints that are not cheap, and what the log keeps. */
+  get #half(): number {
+    return Math.max(1, Math.floor(this.#options.snapCount / 2))
+  }
+
   #nextThreshold(): number {
-    const half = Math.max(1, Math.floor(this.#options.snapCount / 2))
-    return half + Math.floor(this.#options.random() * half)
+    return this.#half + Math.floor(this.#options.random() * this.#half)
   }
 
   /**
@@ -72,13 +99,18 @@ export class Checkpointer {
   applied(count: number, bytes = 0): void {
     this.#since += count
     this.#logBytes += bytes
-    const due =
-      this.#since >= this.#threshold ||
-      this.#logBytes >= logBytesMax ||
-      this.#options.tree.dirtyBytes >= dirtyBytesMax
-    if (!due || this.#running !== undefined || this.#paused || this.#options.clock.now() < this.#notBefore)
-      return
-    this.#begin()
+    this.#transactions += count
+    this.#bytes += bytes
+    if (this.#running !== undefined || this.#paused || !this.#isDue()) return
+    if (this.#options.clock.now() >= this.#notBefore) this.#begin()
+  }
+
+  #isDue(): boolean {
+    const { dirtyBytes } = this.#options.tree
+    if (this.#since >= this.#threshold || this.#logBytes >= logBytesMax || dirtyBytes >= dirtyBytesMax)
+      return true
+    const cheap = this.#since >= this.#threshold * cheapPart && this.#logBytes >= dirtyBytes * cheapLogBytes
+    return cheap && this.#options.clock.now() >= this.#beganAt + cheapMs
   }
 
   /**
@@ -117,7 +149,7 @@ export class Checkpointer {
   replaced(): void {
     this.#since = 0
     this.#logBytes = 0
-    this.#previous = this.zxid
+    this.#made = [this.#madeNow(this.zxid)]
     this.#standalone = false
   }
 
@@ -137,12 +169,14 @@ export class Checkpointer {
   async #make(): Promise<void> {
     const { tree, store, clock, logger, onFatal } = this.#options
     const began = clock.now()
+    this.#beganAt = began
     let image: ImageWriter | undefined
     try {
       await store.reopen()
       // After a failure it is not known what the store has: then this one stands alone, and has all of the tree.
       const sink = store.begin({ replace: this.#standalone })
       const zxid = tree.zxid
+      const made = this.#madeNow(zxid)
       this.#since = 0
       this.#logBytes = 0
       this.#threshold = this.#nextThreshold()
@@ -153,6 +187,7 @@ export class Checkpointer {
       await store.commit({ zxid, ...image.totals, state })
       image.done()
       this.#standalone = false
+      this.#made = [...this.#made, made]
       const ms = clock.now() - began
       this.#options.onDone(ms)
       logger.info({ zxid: formatZxid(zxid), bytes, ms: Math.round(ms) }, 'checkpoint written')
@@ -178,12 +213,16 @@ export class Checkpointer {
     await this.#trim()
   }
 
-  /** The log keeps what came after the checkpoint before this one, so that servers that lag can follow from it. */
+  /** The log keeps so much before the newest checkpoint that servers that lag can follow from it. */
   async #trim(): Promise<void> {
     if (this.#holds > 0) return
-    const upTo = this.#previous
-    this.#previous = this.zxid
-    if (upTo === 0) return
+    const upTo = this.#made.findLast(
+      ({ transactions, bytes }) =>
+        this.#transactions - transactions >= this.#half || this.#bytes - bytes >= followBytes,
+    )?.zxid
+    if (upTo === undefined) return
+    this.#made = this.#made.filter(({ zxid }) => zxid >= upTo)
+    if (upTo <= this.#options.log.trimmedTo) return
     this.#options.onTrim(upTo)
     try {
       await this.#options.log.trim(upTo)

@@ -186,6 +186,54 @@ test('256 MiB of log bring a checkpoint: a start must not have more to replay', 
   assert.equal(server.checkpointer.zxid, server.tree.zxid)
 })
 
+for (const [name, since, logBytes, ms, made] of [
+  ['a cheap checkpoint comes after an eighth of the transactions', 6250, 8, 1000, true],
+  ['not after fewer', 6249, 8, 1000, false],
+  ['not if it had to write more than an eighth of the log', 6250, 7, 1000, false],
+  ['not within a second', 6250, 8, 999, false],
+] as const) {
+  test(`${name}: a start has to replay what came since`, async () => {
+    const server = new Server(100_000)
+    await server.run(create2(), create('/a', 'written again and again'))
+    server.clock.advance(ms)
+    server.checkpointer.applied(since - 2, logBytes * server.tree.dirtyBytes)
+    await server.quiet()
+    assert.equal(server.done.length, made ? 1 : 0)
+  })
+}
+
+test('cheap checkpoints leave the log half of snapCount, so that servers that lag need no snapshot', async () => {
+  const server = new Server(80)
+  const { log } = server.logDisk
+  await server.run(create2(), create('/a'))
+  const at: number[] = []
+  for (let i = 0; i < 6; i++) {
+    server.clock.advance(1000)
+    for (let n = 0; n < 9; n++) await server.apply(setData('/a', `${i} ${n}`))
+    server.checkpointer.applied(9, 1 << 20)
+    await server.quiet()
+    at.push(server.checkpointer.zxid)
+  }
+  assert.deepEqual(at, [11, 20, 29, 38, 47, 56])
+  assert.equal(log.trimmedTo, 11)
+})
+
+test('of large transactions the log keeps 32 MiB', async () => {
+  const server = new Server(1_000_000)
+  const { log } = server.logDisk
+  const made = async () => {
+    await server.run(create2())
+    server.clock.advance(1000)
+    server.checkpointer.applied(62_500, 20 << 20)
+    await server.quiet()
+  }
+  await made()
+  await made()
+  assert.deepEqual([server.done.length, log.trimmedTo], [2, 0])
+  await made()
+  assert.deepEqual([server.done.length, log.trimmedTo], [3, 1])
+})
+
 test('a checkpoint is exactly the state at its beginning while the server goes on', async () => {
   const server = new Server(10_000)
   await server.run(create2())
@@ -241,7 +289,7 @@ test('the log is trimmed up to the checkpoint before', async () => {
   assert.deepEqual(server.trimmed, [5, 10])
 })
 
-test('after a start the checkpoint that was loaded is the one before', async () => {
+test('after a start the checkpoint that was loaded counts like one that was made', async () => {
   const server = new Server(10)
   await server.busy(5)
   const again = new Checkpointer({
@@ -257,9 +305,14 @@ test('after a start the checkpoint that was loaded is the one before', async () 
     onFatal: (error) => assert.fail(String(error)),
   })
   assert.equal(again.zxid, 5)
-  await server.apply({ type: 'createSession', timeout: 1 })
+  await server.apply(create2())
+  again.applied(4)
   await pumped(server.clock, again.finish())
-  assert.deepEqual([again.zxid, server.logDisk.log.trimmedTo], [6, 5])
+  assert.deepEqual([again.zxid, server.logDisk.log.trimmedTo], [6, 0])
+  await server.apply(create2())
+  again.applied(1)
+  await pumped(server.clock, again.finish())
+  assert.deepEqual([again.zxid, server.logDisk.log.trimmedTo], [7, 5])
 })
 
 test('a log that can not be trimmed is a warning, and the checkpoint stands', async () => {
