@@ -8,6 +8,8 @@ WORKDIR /build
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
+COPY scripts/bundle.mjs scripts/smoke.mjs ./scripts/
+COPY bin ./bin
 COPY src ./src
 RUN npm run build && npm prune --omit=dev --ignore-scripts
 
@@ -16,7 +18,7 @@ ENV NODE_ENV=production
 WORKDIR /opt/zabd
 COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules ./node_modules
-COPY --from=build /build/dist/src ./dist/src
+COPY --from=build /build/dist/*.js /build/dist/*.code ./dist/
 COPY bin ./bin
 COPY config ./config
 COPY LICENSE ./

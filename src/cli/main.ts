@@ -1,13 +1,16 @@
 // The command line: which commands and flags there are, and the exit code of each. What a command does is in the file
-// of its name, loaded when it is used. The only place with process.exit.
+// of its name. The only place with process.exit. Commands are imported and not loaded when they are used: all is one script
+// (scripts/bundle.mjs), in which modules that are loaded later run slower for good.
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { LogLevel } from '../base/log.ts'
 import { zabdVersion } from '../base/version.ts'
 import type { FlagSetting } from '../config/types.ts'
-import type { BenchFlags } from './bench.ts'
+import { startServer } from '../node/server.ts'
+import { type BenchFlags, runBench } from './bench.ts'
 import { ExitCode } from './exit.ts'
-import type { LogFormat, Machine } from './start.ts'
+import { type LogFormat, type Machine, runStart } from './start.ts'
+import { runStatus } from './status.ts'
 
 /** Flags of `zabd start` that stand for a key of zoo.cfg: flag, key, help. */
 const settingFlags: readonly (readonly [flag: string, key: string, help: string])[] = [
@@ -119,7 +122,6 @@ export async function run(args: readonly string[], machine: Machine): Promise<Ex
     if (file !== undefined && options.config !== undefined) {
       start.error('error: give the file once: as an argument or with --config')
     }
-    const { runStart } = await import('./start.ts')
     const flags = {
       file: file ?? options.config,
       id: options.id,
@@ -140,7 +142,6 @@ export async function run(args: readonly string[], machine: Machine): Promise<Ex
     .option('--json', 'print JSON')
     .option('--timeout <ms>', 'how long to wait for an answer', parseTimeout, 5000)
   status.action(async (address: string, options: { json?: boolean; timeout: number }) => {
-    const { runStatus } = await import('./status.ts')
     const asked = { address, json: options.json === true, timeoutMs: options.timeout }
     code = await runStatus(asked, machine.out, machine.err)
   })
@@ -160,7 +161,6 @@ export async function run(args: readonly string[], machine: Machine): Promise<Ex
     .option('--clean', 'only remove what runs left that did not end cleanly')
     .option('--json', 'print JSON')
   bench.action(async (addresses: string, options: BenchFlags) => {
-    const { runBench } = await import('./bench.ts')
     code = await runBench(addresses, options, machine)
   })
 
@@ -308,7 +308,7 @@ function thisProcess(): Machine {
     events: process,
     exit: (code) => process.exit(code),
     createLogger: async (options) => (await import('../base/log.ts')).createLogger(options),
-    loadServer: async () => (await import('../node/server.ts')).startServer,
+    startServer,
   }
 }
 

@@ -27,8 +27,7 @@ export type Machine = {
   /** Ends the process now, with nothing closed. */
   readonly exit: (code: ExitCode) => void
   readonly createLogger: (options: LoggerOptions) => Logger | Promise<Logger>
-  /** Loads the server's code, which takes most of the start-up time: only when the configuration is good. */
-  readonly loadServer: () => Promise<StartServer>
+  readonly startServer: StartServer
 }
 
 export type LogFormat = 'auto' | 'json' | 'pretty'
@@ -53,8 +52,7 @@ export async function runStart(flags: Flags, logFormat: LogFormat, machine: Mach
 
   const watch = watchProcess(machine, logger)
   try {
-    const startServer = await machine.loadServer()
-    const server = await startServer(config, logger)
+    const server = await machine.startServer(config, logger)
     // A server that ended with an error, or a signal; a signal while starting ends the server as soon as it is there.
     const ended = await Promise.race([watch.signalled.then(() => 'signal' as const), server.finished])
     if (ended === 'signal') await server.close()

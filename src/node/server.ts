@@ -6,7 +6,8 @@ import { zabdVersion } from '../base/version.ts'
 import { formatZxid } from '../base/zxid.ts'
 import { writeMembers } from '../config/dynamic-file.ts'
 import type { Config } from '../config/types.ts'
-import type { TcpPeers } from '../peers/network.ts'
+import { defaultMaxFrameBytes } from '../peers/codec.ts'
+import { createPeers, type TcpPeers } from '../peers/network.ts'
 import type { PeerHandler, Peers } from '../peers/types.ts'
 import { type BoundAddress, type ListenAddress, Listener } from '../server/listener.ts'
 import { findApacheData } from '../storage/format.ts'
@@ -150,10 +151,8 @@ async function loadClientTls(config: NonNullable<Config['tls']>, logger: Logger)
   return tls
 }
 
-/** The port to the other servers. Loaded only where there are any: it costs a start some time. */
+/** The port to the other servers. */
 async function loadPeers(config: Config, logger: Logger, clock: Clock, tree: Tree) {
-  const { createPeers } = await import('../peers/network.ts')
-  const { defaultMaxFrameBytes } = await import('../peers/codec.ts')
   let peers: TcpPeers | undefined
   const tls = config.quorumTls === undefined ? undefined : await loadQuorumTls(config.quorumTls, logger)
   return {

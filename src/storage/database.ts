@@ -1,6 +1,6 @@
 // LevelDB directories, opened after a check, whose failures are StorageErrors. It knows nothing of what is stored.
 import { join } from 'node:path'
-import { Level } from 'level'
+import type { Level } from 'level'
 import { assert } from '../base/assert.ts'
 import { storageError, toStorageError } from './errors.ts'
 import { isThere, probeRoom } from './files.ts'
@@ -114,6 +114,8 @@ export async function openDirectory(dir: string, options: DbOptions, create: boo
 
 async function openLevel(dir: string, options: DbOptions, createIfMissing: boolean): Promise<Db> {
   const encodings = { keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
+  // Native code, which only a server needs.
+  const { Level } = await import('level')
   const db = new Level<Buffer, Buffer>(dir, { ...encodings, createIfMissing, ...options })
   assert(isOnDisk(db), 'this build of level has no LevelDB on disk')
   try {

@@ -39,7 +39,7 @@ function fakeMachine(startServer: StartServer, files: Readonly<Record<string, st
       }
       return createLogger({ ...options, pretty: false, destination })
     },
-    loadServer: () => Promise.resolve(startServer),
+    startServer,
   }
   return { machine, seen, events }
 }
@@ -260,11 +260,11 @@ test('start: a second signal ends the process at once', async () => {
 test('start: a signal while the server starts closes it as soon as it is there', async () => {
   const server = idleServer()
   const { machine, events } = fakeMachine(server.startServer)
-  const loadServer = () => {
+  const startServer: StartServer = (config, logger) => {
     events.emit('SIGTERM')
-    return Promise.resolve(server.startServer)
+    return server.startServer(config, logger)
   }
-  assert.equal(await run(['start'], { ...machine, loadServer }), 0)
+  assert.equal(await run(['start'], { ...machine, startServer }), 0)
   assert.equal(server.seen.closed, 1)
 })
 
