@@ -219,7 +219,7 @@ export const mutations: readonly Mutation[] = [
       { file: 'src/zab/sync', find: 'if (core.committed >= atLeast)', replace: 'if (true)' },
       {
         file: 'src/zab/sync',
-        find: 'Math.max(Math.min(role.committed, learner.last), core.history.trimmedTo)',
+        find: 'Math.max(Math.min(takenForCommitted(role), learner.last), core.history.trimmedTo)',
         replace: 'core.history.trimmedTo',
       },
     ],
@@ -322,6 +322,28 @@ export const mutations: readonly Mutation[] = [
         file: 'src/zab/heartbeat',
         find: '|| !hasAnswered(core, role, confirming.seq)',
         replace: '|| false',
+      },
+    ],
+  },
+  {
+    name: 'confirm what the leader knows of',
+    standsFor: 'learners deliver before the leader knows that a quorum has it',
+    changes: [
+      {
+        file: 'src/zab/heartbeat',
+        find: 'confirming.zxid = takenForCommitted(role);',
+        replace: 'confirming.zxid = role.committed;',
+      },
+    ],
+  },
+  {
+    name: 'learners need nobody',
+    standsFor: "what a learner is told is on a quorum's disks with its own",
+    changes: [
+      {
+        file: 'src/zab/broadcast',
+        find: 'one === id ? sent : progressOf(one)',
+        replace: 'one === id || one === core.id ? sent : progressOf(one)',
       },
     ],
   },

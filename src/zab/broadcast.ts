@@ -95,21 +95,38 @@ export function onOwnDurable(core: Core, role: Leading): void {
 
 /** Commits what a quorum has. Before establishment nothing is: an old epoch's entry is not committed by counting it. */
 export function advanceCommit(core: Core, role: Leading): void {
-  const { learners, committed } = role
-  const reached = core.quorum.reached((id) => {
+  const { learners } = role
+  const progressOf = (id: number) => {
     // As with a learner: an entry on a disk counts if a later election can not overlook it there, and that takes the
     // current epoch on that disk, too.
     if (id === core.id) return role.adopted ? core.history.durable : -1
     const learner = learners.find((one) => one.id === id)
     return learner?.synced ? learner.acked : -1
-  })
-  if (reached > committed) {
-    role.committed = reached
-    for (const { id, session, active } of learners)
-      if (active) send(core, id, { type: 'commit', session, zxid: reached })
   }
+  role.committed = Math.max(role.committed, core.quorum.reached(progressOf))
+  for (const learner of learners) if (learner.active) tellCommit(core, role, learner, progressOf)
   commitUpTo(core, role.committed)
   if (role.resigning !== undefined) finishResigning(core, role)
+}
+
+/**
+ * Tells a learner what is committed as soon as it has it. A learner delivers nothing that is not on its own disk, so its disk
+ * counts for what it is told, whether or not it has acknowledged: its clients need not wait for that to go to the leader
+ * and back.
+ */
+function tellCommit(core: Core, role: Leading, learner: Learner, progressOf: (id: number) => number): void {
+  const { id, session, sent } = learner
+  const reached = core.quorum.reached((one) => (one === id ? sent : progressOf(one)))
+  const zxid = Math.max(role.committed, reached)
+  if (zxid <= learner.told) return
+  learner.told = zxid
+  role.told = Math.max(role.told, zxid)
+  send(core, id, { type: 'commit', session, zxid })
+}
+
+/** The highest zxid that anybody may have delivered. It is committed at the latest when all acks have come. */
+export function takenForCommitted({ committed, told }: Leading): number {
+  return Math.max(committed, told)
 }
 
 /**

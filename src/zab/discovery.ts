@@ -22,6 +22,7 @@ export function startLeading(core: Core): void {
     learners: [],
     counter: 0,
     committed: core.committed,
+    told: 0,
     pingedAt: core.now,
     pingSeq: 0,
     confirming: { seq: 0, ids: [], zxid: 0 },

@@ -1,6 +1,6 @@
 // Signs of life between leader and learners, and what the leader derives from them: whether it still has a quorum, and
 // that it had one at a moment (confirm).
-import { abdicate } from './broadcast.ts'
+import { abdicate, takenForCommitted } from './broadcast.ts'
 import { hasAnswered, type Learner, ping, removeLearner } from './progress.ts'
 import {
   type Core,
@@ -88,7 +88,7 @@ function startConfirming(core: Core, role: Leading): void {
   const { confirming, confirmNext } = role
   confirming.ids = confirmNext.splice(0)
   confirming.seq = ping(core, role)
-  confirming.zxid = role.committed
+  confirming.zxid = takenForCommitted(role)
   finishConfirming(core, role)
 }
 

@@ -92,7 +92,7 @@ export type AckNewLeader = { readonly type: 'ackNewLeader'; readonly session: nu
 /** Leader to learner: the leader is established, begin to serve. */
 export type UpToDate = { readonly type: 'upToDate'; readonly session: number; readonly committed: number }
 
-/** Leader to learner: everything up to `zxid` is committed. */
+/** Leader to learner: everything up to `zxid` is committed, at the latest when it is on the learner's disk. */
 export type Commit = { readonly type: 'commit'; readonly session: number; readonly zxid: number }
 
 export type Ping = { readonly type: 'ping'; readonly session: number; readonly seq: number }

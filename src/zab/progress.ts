@@ -35,6 +35,8 @@ export type Learner = {
   synced: boolean
   /** It has been told to serve, and gets commits. */
   active: boolean
+  /** It was told that everything up to here is committed once it has it. */
+  told: number
   heardAt: number
   /** The last ping it answered. */
   pong: number
@@ -59,6 +61,7 @@ export function createLearner(id: number, info: FollowerInfo, now: number): Lear
     newLeaderSent: false,
     synced: false,
     active: false,
+    told: 0,
     heardAt: now,
     pong: 0,
   }

@@ -70,6 +70,8 @@ export type Leading = {
   counter: number
   /** A quorum has everything up to here; on this server's disk it may not be yet. */
   committed: number
+  /** The highest that any learner was told to take for committed once it has it. */
+  told: number
   pingedAt: number
   pingSeq: number
   /** Confirmations asked for with ping `seq`, and those that wait for the next round. */

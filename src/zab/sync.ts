@@ -1,7 +1,7 @@
 // Synchronization, the leader's side: every learner's history is made equal to the leader's; with a quorum that has
 // adopted it the leader is established and all of that history is committed. Phase 2 of ZAB.
 
-import { advanceCommit } from './broadcast.ts'
+import { advanceCommit, takenForCommitted } from './broadcast.ts'
 import { endOf, hasPoint } from './history.ts'
 import type { Found, Installed } from './messages.ts'
 import {
@@ -44,7 +44,7 @@ export function synchronize(core: Core, role: Leading, learner: Learner): void {
   // Its log may be one of the quorum that makes an entry durable; a snapshot must not take it back below that. So it
   // waits until this server has applied everything committed that the learner may have.
   if (role.phase !== 'broadcast') return
-  const atLeast = Math.max(Math.min(role.committed, learner.last), core.history.trimmedTo)
+  const atLeast = Math.max(Math.min(takenForCommitted(role), learner.last), core.history.trimmedTo)
   if (core.committed >= atLeast) startSnapshot(core, learner, atLeast)
 }
 
@@ -132,5 +132,6 @@ function establish(core: Core, role: Leading): void {
 /** A later one hears of every commit since, too: what it is told is the newest commit point. */
 function activate(core: Core, role: Leading, learner: Learner): void {
   learner.active = true
+  learner.told = role.committed
   send(core, learner.id, { type: 'upToDate', session: learner.session, committed: role.committed })
 }
