@@ -11,6 +11,11 @@ function short(what: string, at: number, end: number): never {
   )
 }
 
+/** A signed 64 bit number as of `Reader.long`. */
+export function readLong(view: DataView, at: number): number {
+  return view.getInt32(at) * high + view.getUint32(at + 4)
+}
+
 /** A cursor over `buf[pos, end)`. Reusable: `reset` points it at other bytes. */
 export class Reader {
   buf: Buffer
@@ -60,7 +65,7 @@ export class Reader {
     const at = this.pos
     if (at + 8 > this.end) short('a long', at, this.end)
     this.pos = at + 8
-    return this.#view.getInt32(at) * high + this.#view.getUint32(at + 4)
+    return readLong(this.#view, at)
   }
 
   /**

@@ -30,6 +30,8 @@ export class LevelCheckpoint implements CheckpointStore {
   readonly #beforeCommit: () => Promise<void>
   #record: MetaRecord
   #sink: Sink | undefined
+  /** Readers that are open. */
+  #readers = 0
   /** Settles when nothing is left of what belongs to no checkpoint. */
   #swept: Promise<void> = Promise.resolve()
 
@@ -99,7 +101,7 @@ export class LevelCheckpoint implements CheckpointStore {
       let next = this.#chunk(records)
       for (;;) {
         const chunk = await next
-        if (chunk.length === 0) return
+        if (chunk.length === 0) break
         // LevelDB reads on its own thread while this one decodes.
         next = this.#chunk(records)
         next.catch(() => {})
@@ -110,17 +112,25 @@ export class LevelCheckpoint implements CheckpointStore {
     } finally {
       await records.close()
     }
+    await this.#swept
+    // All of the checkpoint is mapped now, and nothing of it will be read soon, unless others are at work in it.
+    if (this.#sink === undefined && this.#readers === 0) await this.#database.renew()
   }
 
   reader(): CheckpointReader {
     const { meta } = this.#record
     assert(meta !== undefined, 'there is no checkpoint to read')
     const records = recordsOf(this.#database.db, this.#record)
+    this.#readers++
     const next = async (): Promise<readonly CheckpointRecord[]> => {
       const chunk = await this.#chunk(records)
       return chunk.map(([key, value]) => [key.subarray(1), value])
     }
-    return { meta, next, close: () => records.close() }
+    const close = async () => {
+      this.#readers--
+      await records.close()
+    }
+    return { meta, next, close }
   }
 
   begin(options?: { readonly replace?: boolean }): CheckpointSink {

@@ -91,6 +91,19 @@ export class Database {
     })
   }
 
+  /**
+   * Closes and opens again, which gives memory back: LevelDB maps each table that is read and keeps it so. No iterator may be
+   * open and no batch begun. Rejects with StorageError.
+   */
+  async renew(): Promise<void> {
+    await this.#gate.inOrder(async () => {
+      await this.#gate.read('opening the database again', async () => {
+        await this.#db.close()
+        this.#db = await openLevel(this.dir, this.#options, false)
+      })
+    })
+  }
+
   /** Waits for the writes under way, then closes. Never rejects: there is nothing left to do about it. */
   async close(): Promise<void> {
     await this.#gate.inOrder(async () => {

@@ -102,6 +102,7 @@ export interface CheckpointReader {
   readonly meta: CheckpointMeta
   /** The next records in key order, some hundred KiB of them; empty at the end. Rejects with StorageError. */
   next(): Promise<readonly CheckpointRecord[]>
+  /** To be called once. */
   close(): Promise<void>
 }
 

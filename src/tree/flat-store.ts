@@ -2,10 +2,10 @@
 // it lies outside the JavaScript heap and is never copied as a whole, so a million znodes cost the garbage collector
 // nothing and no operation stalls while it grows. It knows no rule of the tree beyond parents and children.
 import { Buffer } from 'node:buffer'
-import { assert } from '../base/assert.ts'
+import { assert, InvariantError } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
 import { NONE, type NodeRef, type NodeStat, type Store } from './store.ts'
-import { copyBytes, encodeUtf8, equalBytes, hashByte, hashEnd, hashName, hashStart } from './store-bytes.ts'
+import { encodeUtf8, equalBytes, hashByte, hashEnd, hashName, hashStart } from './store-bytes.ts'
 import { NameIndex } from './store-index.ts'
 import { inlineNameBytes, maxNameLength, Records } from './store-records.ts'
 import { type Block, Slab } from './store-slab.ts'
@@ -24,7 +24,7 @@ const slash = 0x2f
 const scratchBytesMin = 1024
 
 function checkName(length: number): void {
-  assert(length > 0 && length <= maxNameLength, `a name of ${length} bytes can not be stored`)
+  assert(length > 0 && length <= maxNameLength, 'a name is empty or too long to be stored')
 }
 
 class FlatStore implements Store {
@@ -34,8 +34,6 @@ class FlatStore implements Store {
   readonly #index = new NameIndex(this.#records)
   // A block's owner is its record's reference times two, plus one for a name.
   readonly #slab = new Slab((owner, block) => this.#blockMoved(owner, block))
-  /** Few znodes have an owner: a field in every record would be 8 bytes for nothing. */
-  readonly #owners = new Map<NodeRef, number>()
   #dataBytes = 0
   #pathBytes = 1
   /** For paths on their way to and from a string; holds nothing between calls. */
@@ -108,7 +106,10 @@ class FlatStore implements Store {
 
   restore(node: NodeRef, parent: NodeRef, buf: Uint8Array, start: number, end: number): void {
     const isRoot = node === this.root
-    assert(isRoot === (parent === NONE) && isRoot === (start === end), `znode ${node} is the root or not`)
+    assert(
+      isRoot === (parent === NONE) && isRoot === (start === end),
+      'a znode is the root and has a parent, or is not and has none',
+    )
     if (isRoot) return
     checkName(end - start)
     this.#records.allocateAt(node)
@@ -123,7 +124,7 @@ class FlatStore implements Store {
     for (let node = 0; node < records.limit; node++) {
       if (node === this.root || !records.isLive(node)) continue
       const parent = records.parent(node)
-      assert(records.isLive(parent) && parent !== node, `the parent of znode ${node} is missing`)
+      if (!records.isLive(parent)) throw new InvariantError(`the parent of znode ${node} is missing`)
       this.#link(parent, node)
       this.#pathBytes += this.pathLength(node)
       this.#index.insert(node, this.#hash(node, parent) & this.#hashMask)
@@ -146,7 +147,7 @@ class FlatStore implements Store {
       records.setInlineName(node, buf, start, length)
     } else {
       const block = this.#slab.allocate(node * 2 + 1, length)
-      copyBytes(buf, start, this.#slab.bytes(block), this.#slab.offset(block), length)
+      this.#slab.write(block, buf, start, length)
       records.setNameBlock(node, block)
     }
   }
@@ -165,12 +166,11 @@ class FlatStore implements Store {
   remove(node: NodeRef): void {
     const records = this.#records
     assert(node !== this.root, 'the root can not be removed')
-    assert(records.isLive(node), `znode ${node} is not in use`)
-    assert(records.firstChild(node) === NONE, `znode ${node} has children`)
+    assert(records.isLive(node), 'a znode is removed that is not in use')
+    assert(records.firstChild(node) === NONE, 'a znode is removed that has children')
     this.#index.remove(node)
     this.clearData(node)
     this.#pathBytes -= this.pathLength(node)
-    if (this.#owners.size > 0) this.#owners.delete(node)
 
     const parent = records.parent(node)
     const next = records.nextSibling(node)
@@ -209,7 +209,7 @@ class FlatStore implements Store {
     const length = this.#records.nameLength(node)
     if (length <= inlineNameBytes) return this.#records.copyInlineName(node, target, offset)
     const block = this.#records.nameBlock(node)
-    copyBytes(this.#slab.bytes(block), this.#slab.offset(block), target, offset, length)
+    this.#slab.read(block, target, offset, length)
     return offset + length
   }
 
@@ -255,7 +255,7 @@ class FlatStore implements Store {
     const length = this.#records.dataLength(node)
     if (length <= 0) return offset
     const block = this.#records.dataBlock(node)
-    copyBytes(this.#slab.bytes(block), this.#slab.offset(block), target, offset, length)
+    this.#slab.read(block, target, offset, length)
     return offset + length
   }
 
@@ -271,7 +271,7 @@ class FlatStore implements Store {
     const records = this.#records
     const slab = this.#slab
     const length = end - start
-    assert(length >= 0, `data of ${length} bytes`)
+    assert(length >= 0, 'data of less than no bytes')
     let block = records.dataBlock(node)
     if (block === NONE || length === 0 || !slab.fits(block, length)) {
       // The old space is freed first, so that the new data can lie there; from here on the record owns no block.
@@ -279,7 +279,7 @@ class FlatStore implements Store {
       block = length === 0 ? NONE : slab.allocate(node * 2, length)
       records.setDataBlock(node, block)
     }
-    if (block !== NONE) copyBytes(buf, start, slab.bytes(block), slab.offset(block), length)
+    if (block !== NONE) slab.write(block, buf, start, length)
     this.#dataBytes += length - Math.max(records.dataLength(node), 0)
     records.setDataLength(node, length)
   }
@@ -324,6 +324,10 @@ class FlatStore implements Store {
     this.#records.readStat(node, stat)
   }
 
+  setStat(node: NodeRef, stat: NodeStat): void {
+    this.#records.setStat(node, stat)
+  }
+
   czxid(node: NodeRef): number {
     return this.#records.czxid(node)
   }
@@ -365,12 +369,11 @@ class FlatStore implements Store {
   }
 
   owner(node: NodeRef): number {
-    return this.#owners.size === 0 ? 0 : (this.#owners.get(node) ?? 0)
+    return this.#records.owner(node)
   }
 
   setOwner(node: NodeRef, owner: number): void {
-    if (owner === 0) this.#owners.delete(node)
-    else this.#owners.set(node, owner)
+    this.#records.setOwner(node, owner)
   }
 
   version(node: NodeRef): number {
@@ -440,8 +443,6 @@ class FlatStore implements Store {
   check(): void {
     const records = this.#records
     records.check()
-    for (const node of this.#owners.keys())
-      assert(records.isLive(node), `${node} has an owner, and is not in use`)
     const indexed = new Uint8Array(records.limit)
     this.#index.check((node) => {
       assert(indexed[node] === 0, `${node} is in the name index twice`)

@@ -3,12 +3,12 @@
 // of older ones which of their records are dead. ACLs and sessions are records of their own. Each record has a checksum.
 import { crc32 } from 'node:zlib'
 import { assert } from '../base/assert.ts'
-import { Reader } from '../jute/reader.ts'
+import { Reader, readLong } from '../jute/reader.ts'
 import { Writer } from '../jute/writer.ts'
 import type { Acl } from './acl.ts'
 import { readAcls, writeAcls } from './acl-codec.ts'
 import { deadBytes, NOWHERE, type Segment, segmentBytes, segmentRecordsMax } from './segments.ts'
-import { NodeKind, type NodeRef } from './store.ts'
+import { NodeKind, type NodeRef, NodeStat } from './store.ts'
 import type { Settings, Tree } from './tree.ts'
 
 // In this order: a segment is read when the ACLs and its dead records are known. Segments come last, and each has a
@@ -36,6 +36,9 @@ const kindShift = 22
 const hasChanged = 1 << 24
 const hasChildren = 1 << 25
 const hasAversion = 1 << 26
+
+/** Holds nothing between calls. */
+const stat = new NodeStat()
 
 /** Where records go. */
 export interface RecordSink {
@@ -167,16 +170,12 @@ export class ImageWriter {
       out.clear()
       out.int(0)
     }
-    const nameLength = store.nameLength(node)
-    const dataLength = store.dataLength(node)
-    const kind = store.kind(node)
-    const czxid = store.czxid(node)
-    const ctime = store.ctime(node)
-    let info = nameLength | (kind << kindShift)
-    if (store.mzxid(node) !== czxid || store.mtime(node) !== ctime || store.version(node) !== 0)
-      info |= hasChanged
-    if (store.pzxid(node) !== czxid || store.cversion(node) !== 0) info |= hasChildren
-    if (store.aversion(node) !== 0) info |= hasAversion
+    store.readStat(node, stat)
+    const { czxid, ctime, kind, dataLength } = stat
+    let info = store.nameLength(node) | (kind << kindShift)
+    if (stat.mzxid !== czxid || stat.mtime !== ctime || stat.version !== 0) info |= hasChanged
+    if (stat.pzxid !== czxid || stat.cversion !== 0) info |= hasChildren
+    if (stat.aversion !== 0) info |= hasAversion
     out.ensure(recordBytes(info, dataLength))
     out.int(info)
     out.int(dataLength)
@@ -187,15 +186,15 @@ export class ImageWriter {
     out.long(czxid)
     out.long(ctime)
     if ((info & hasChanged) !== 0) {
-      out.long(store.mzxid(node))
-      out.long(store.mtime(node))
-      out.int(store.version(node))
+      out.long(stat.mzxid)
+      out.long(stat.mtime)
+      out.int(stat.version)
     }
     if ((info & hasChildren) !== 0) {
-      out.long(store.pzxid(node))
-      out.int(store.cversion(node))
+      out.long(stat.pzxid)
+      out.int(stat.cversion)
     }
-    if ((info & hasAversion) !== 0) out.int(store.aversion(node))
+    if ((info & hasAversion) !== 0) out.int(stat.aversion)
     if (hasOwner(kind)) out.long(store.owner(node))
     out.pos = store.copyName(node, out.buf, out.pos)
     out.pos = store.copyData(node, out.buf, out.pos)
@@ -349,55 +348,65 @@ export class ImageReader {
   }
 
   #segment(number: number): void {
-    const r = this.#reader
+    const { buf, end } = this.#reader
     const { segments } = this.#tree
+    const view = new DataView(buf.buffer, buf.byteOffset, end)
     const segment = segments.add(number, this.#dead.get(number))
     this.#dead.delete(number)
-    segment.bytes = r.end
-    while (r.pos < r.end) {
-      const begin = r.pos
-      const info = r.int()
-      const dataLength = r.int()
-      const end = begin + recordBytes(info, dataLength)
-      if (end > r.end || segment.count === segmentRecordsMax)
+    segment.bytes = end
+    for (let at = checkBytes; at < end; ) {
+      const next =
+        at + znodeBytes <= end ? at + recordBytes(view.getInt32(at), view.getInt32(at + 4)) : end + 1
+      if (next > end || segment.count === segmentRecordsMax)
         throw new ImageError(`segment ${number} is not well formed`)
       const place = segments.append(segment)
-      if (place !== NOWHERE) this.#node(info, dataLength, end, place)
-      r.pos = end
+      if (place !== NOWHERE) this.#node(buf, view, at, next, place)
+      at = next
     }
     if (segment.live === 0) throw new ImageError(`segment ${number} has no znode`)
   }
 
-  /** Adds the znode whose record ends at `end`; the reader is behind the length of its data. */
-  #node(info: number, dataLength: number, end: number, place: number): void {
-    const r = this.#reader
+  /** Adds the znode whose record is `buf[start, end)`. */
+  #node(buf: Buffer, view: DataView, start: number, end: number, place: number): void {
     const { store, acls } = this.#tree
-    const node = r.int()
-    const parent = r.int()
-    const digest = r.int() >>> 0
-    const acl = r.int() >>> 0
-    const czxid = r.long()
-    const ctime = r.long()
+    const info = view.getInt32(start)
+    const dataLength = view.getInt32(start + 4)
+    const node = view.getInt32(start + 8)
+    const acl = view.getUint32(start + 20)
+    stat.czxid = readLong(view, start + 24)
+    stat.mzxid = stat.czxid
+    stat.pzxid = stat.czxid
+    stat.ctime = readLong(view, start + 32)
+    stat.mtime = stat.ctime
+    stat.version = 0
+    stat.cversion = 0
+    stat.aversion = 0
+    stat.kind = (info >>> kindShift) & 3
+    let at = start + znodeBytes
+    if ((info & hasChanged) !== 0) {
+      stat.mzxid = readLong(view, at)
+      stat.mtime = readLong(view, at + 8)
+      stat.version = view.getInt32(at + 16)
+      at += changedBytes
+    }
+    if ((info & hasChildren) !== 0) {
+      stat.pzxid = readLong(view, at)
+      stat.cversion = view.getInt32(at + 8)
+      at += parentBytes
+    }
+    if ((info & hasAversion) !== 0) {
+      stat.aversion = view.getInt32(at)
+      at += aversionBytes
+    }
     const dataStart = end - Math.max(dataLength, 0)
-    store.restore(node, parent, r.buf, dataStart - (info & nameLengthMask), dataStart)
-    if (dataLength >= 0) store.setData(node, r.buf, dataStart, end)
-    store.setCzxid(node, czxid)
-    store.setCtime(node, ctime)
-    const changed = (info & hasChanged) !== 0
-    store.setMzxid(node, changed ? r.long() : czxid)
-    store.setMtime(node, changed ? r.long() : ctime)
-    if (changed) store.setVersion(node, r.int())
-    const children = (info & hasChildren) !== 0
-    store.setPzxid(node, children ? r.long() : czxid)
-    if (children) store.setCversion(node, r.int())
-    if ((info & hasAversion) !== 0) store.setAversion(node, r.int())
-    const kind = (info >>> kindShift) & 3
-    store.setKind(node, kind)
-    if (hasOwner(kind)) store.setOwner(node, r.long())
+    store.restore(node, view.getInt32(start + 12), buf, dataStart - (info & nameLengthMask), dataStart)
+    store.setStat(node, stat)
+    if (dataLength >= 0) store.setData(node, buf, dataStart, end)
+    if (hasOwner(stat.kind)) store.setOwner(node, readLong(view, at))
     store.setAcl(node, acl)
     acls.retain(acl)
     this.#tree.loaded(node, place)
-    this.#tree.adoptDigest(node, digest)
+    this.#tree.adoptDigest(node, view.getUint32(start + 16))
     this.#nodes++
   }
 }

@@ -71,10 +71,10 @@ export class Segments {
   /** The record at a place is not to be loaded again, from the checkpoint on that is made now. */
   kill(place: number): void {
     const segment = this.#at(place)
-    assert(segment !== undefined, `there is no segment for place ${place}`)
+    assert(segment !== undefined, 'there is no segment for a place')
     const index = place & (segmentRecordsMax - 1)
     segment.dead ??= new Uint8Array(deadBytes)
-    assert(index < segment.count && !isDead(segment.dead, index), `the record at place ${place} is not alive`)
+    assert(index < segment.count && !isDead(segment.dead, index), 'the record at a place is not alive')
     segment.dead[index >>> 3] = segment.dead[index >>> 3]! | (1 << (index & 7))
     segment.live--
     this.#changed.add(segment)

@@ -1,4 +1,4 @@
-// The fixed-size part of every znode: 112 + 8 bytes in pages outside the JavaScript heap. A record never moves, its
+// The fixed-size part of every znode: 96 + 8 bytes in pages outside the JavaScript heap. A record never moves, its
 // index is the znode's reference. This module knows where each field lies and nothing of what it means; links,
 // sums and blocks are kept right by its callers.
 //
@@ -8,9 +8,10 @@ import { assert } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
 import { NONE, type NodeRef, type NodeStat } from './store.ts'
 import { equalBytes } from './store-bytes.ts'
+import { Extras, NO_EXTRA } from './store-extras.ts'
 import { addRoom, type Roomy, removeRoom } from './store-room.ts'
 
-const recordBytes = 112
+const recordBytes = 96
 const recordWords = recordBytes / 4
 const recordDoubles = recordBytes / 8
 const pageShift = 12
@@ -33,26 +34,23 @@ const pagesMax = 2 ** 30 / pageRecords
 // Positions in 8-byte steps, then in 4-byte steps.
 const czxidAt = 0
 const mzxidAt = 1
-const pzxidAt = 2
-const ctimeAt = 3
-const mtimeAt = 4
-const parentAt = 10
+const ctimeAt = 2
+const mtimeAt = 3
+const parentAt = 8
 /** Bits 0-21 length of the name, 22-23 kind, 24-31 flags. */
-const infoAt = 11
-/** Four words: the name itself if it fits, else its block in the first of them. */
-const nameAt = 12
-const firstChildAt = 16
-const nextSiblingAt = 17
-const prevSiblingAt = 18
-const numChildrenAt = 19
-const digestAt = 20
-const dataLengthAt = 21
-const dataBlockAt = 22
-const versionAt = 23
-const cversionAt = 24
-const aversionAt = 25
-const aclAt = 26
-const placeAt = 27
+const infoAt = 9
+/** Five words: the name itself if it fits, else its block in the first of them. */
+const nameAt = 10
+const nextSiblingAt = 15
+const prevSiblingAt = 16
+const digestAt = 17
+const dataLengthAt = 18
+const dataBlockAt = 19
+const versionAt = 20
+const aclAt = 21
+const placeAt = 22
+/** What most znodes do not have (store-extras.ts), or NO_EXTRA. */
+const extraAt = 23
 
 const nameLengthMask = 0x3fffff
 const kindShift = 22
@@ -61,9 +59,9 @@ const flagsShift = 24
 /** Longest name in bytes. Far above what fits into a request (jute.maxbuffer is 1 MiB unless raised). */
 export const maxNameLength = nameLengthMask
 /** Names up to this many bytes lie in the record. */
-export const inlineNameBytes = 16
+export const inlineNameBytes = 20
 
-/** What the parent's word holds in a record that is not in use; `firstChild` then links the page's next such slot. */
+/** What the parent's word holds in a record that is not in use; `nextSibling` then links the page's next such slot. */
 const unused = -2
 
 interface RecordPage extends Roomy {
@@ -86,6 +84,7 @@ export class Records {
   readonly #pages: RecordPage[] = []
   readonly #roomy: RecordPage[] = []
   readonly #vacant: number[] = []
+  readonly #extras = new Extras()
   #count = 0
 
   /** Number of records in use. */
@@ -98,9 +97,9 @@ export class Records {
     return this.#pages.length * pageRecords
   }
 
-  /** Bytes of all pages. */
+  /** Bytes of all pages, those of extras too. */
   get reservedBytes(): number {
-    return (this.#pages.length - this.#vacant.length) * pageBytes
+    return (this.#pages.length - this.#vacant.length) * pageBytes + this.#extras.reservedBytes
   }
 
   /** A record with all numbers zero, all links NONE and data null. */
@@ -110,7 +109,7 @@ export class Records {
     const words = this.#words[page.id]!
     let slot = page.free
     if (slot === NONE) slot = page.used++
-    else page.free = words[slot * recordWords + firstChildAt]!
+    else page.free = words[slot * recordWords + nextSiblingAt]!
     page.live++
     if (page.live === pageRecords) removeRoom(this.#roomy, page)
     this.#count++
@@ -125,7 +124,7 @@ export class Records {
    */
   allocateAt(node: NodeRef): void {
     const id = node >>> pageShift
-    assert(node >= 0 && id < pagesMax, `${node} is no reference`)
+    assert(node >= 0 && id < pagesMax, 'this can be no reference')
     for (let add = this.#pages.length; add <= id; add++) this.#setPage(add, 0)
     let page = this.#pages[id]!
     if (this.#words[id]!.length === 0) page = this.#setPage(id, pageRecords)
@@ -134,7 +133,7 @@ export class Records {
     // The memory of slots that were not placed is all zero; no name is empty but the root's, which is placed first.
     assert(
       slot >= page.used || (words[slot * recordWords + infoAt]! & nameLengthMask) === 0,
-      `${node} is there twice`,
+      'a znode is there twice',
     )
     page.used = Math.max(page.used, slot + 1)
     page.live++
@@ -158,7 +157,7 @@ export class Records {
         const at = slot * recordWords
         if ((words[at + infoAt]! & nameLengthMask) !== 0 || page.id * pageRecords + slot === root) continue
         words[at + parentAt] = unused
-        words[at + firstChildAt] = page.free
+        words[at + nextSiblingAt] = page.free
         page.free = slot
       }
       if (page.live < pageRecords) addRoom(this.#roomy, page)
@@ -170,9 +169,11 @@ export class Records {
     const page = this.#pages[node >>> pageShift]!
     const words = this.#words[page.id]!
     const slot = node & pageMask
+    const extra = words[slot * recordWords + extraAt]!
+    if (extra !== NO_EXTRA) this.#extras.release(extra)
     words[slot * recordWords + parentAt] = unused
     words[slot * recordWords + placeAt] = 0
-    words[slot * recordWords + firstChildAt] = page.free
+    words[slot * recordWords + nextSiblingAt] = page.free
     page.free = slot
     if (page.live === pageRecords) addRoom(this.#roomy, page)
     page.live--
@@ -299,12 +300,23 @@ export class Records {
     this.#setWord(node, parentAt, parent)
   }
 
+  /** The extra of a record that is to have something which most have not. */
+  #extraOf(node: NodeRef): number {
+    let extra = this.#word(node, extraAt)
+    if (extra !== NO_EXTRA) return extra
+    extra = this.#extras.allocate()
+    this.#extras.setPzxid(extra, this.czxid(node))
+    this.#setWord(node, extraAt, extra)
+    return extra
+  }
+
   firstChild(node: NodeRef): number {
-    return this.#word(node, firstChildAt)
+    const extra = this.#word(node, extraAt)
+    return extra === NO_EXTRA ? NONE : this.#extras.firstChild(extra)
   }
 
   setFirstChild(node: NodeRef, child: number): void {
-    this.#setWord(node, firstChildAt, child)
+    this.#extras.setFirstChild(this.#extraOf(node), child)
   }
 
   nextSibling(node: NodeRef): number {
@@ -324,11 +336,12 @@ export class Records {
   }
 
   numChildren(node: NodeRef): number {
-    return this.#word(node, numChildrenAt)
+    const extra = this.#word(node, extraAt)
+    return extra === NO_EXTRA ? 0 : this.#extras.numChildren(extra)
   }
 
   setNumChildren(node: NodeRef, count: number): void {
-    this.#setWord(node, numChildrenAt, count)
+    this.#extras.setNumChildren(this.#extraOf(node), count)
   }
 
   /** -1 for null. */
@@ -390,15 +403,34 @@ export class Records {
     const word = (node & pageMask) * recordWords
     stat.czxid = doubles[double + czxidAt]!
     stat.mzxid = doubles[double + mzxidAt]!
-    stat.pzxid = doubles[double + pzxidAt]!
     stat.ctime = doubles[double + ctimeAt]!
     stat.mtime = doubles[double + mtimeAt]!
     stat.version = words[word + versionAt]!
-    stat.cversion = words[word + cversionAt]!
-    stat.aversion = words[word + aversionAt]!
-    stat.numChildren = words[word + numChildrenAt]!
     stat.dataLength = words[word + dataLengthAt]!
     stat.kind = (words[word + infoAt]! >>> kindShift) & 3
+    const extra = words[word + extraAt]!
+    const extras = this.#extras
+    const none = extra === NO_EXTRA
+    stat.pzxid = none ? stat.czxid : extras.pzxid(extra)
+    stat.cversion = none ? 0 : extras.cversion(extra)
+    stat.aversion = none ? 0 : extras.aversion(extra)
+    stat.numChildren = none ? 0 : extras.numChildren(extra)
+  }
+
+  setStat(node: NodeRef, stat: NodeStat): void {
+    const doubles = this.#doubles[node >>> pageShift]!
+    const words = this.#words[node >>> pageShift]!
+    const double = (node & pageMask) * recordDoubles
+    const word = (node & pageMask) * recordWords
+    doubles[double + czxidAt] = stat.czxid
+    doubles[double + mzxidAt] = stat.mzxid
+    doubles[double + ctimeAt] = stat.ctime
+    doubles[double + mtimeAt] = stat.mtime
+    words[word + versionAt] = stat.version
+    this.setKind(node, stat.kind)
+    this.setPzxid(node, stat.pzxid)
+    this.setCversion(node, stat.cversion)
+    this.setAversion(node, stat.aversion)
   }
 
   czxid(node: NodeRef): number {
@@ -417,12 +449,14 @@ export class Records {
     this.#setDouble(node, mzxidAt, zxid)
   }
 
+  /** That of a record that never had another one is its czxid. */
   pzxid(node: NodeRef): number {
-    return this.#double(node, pzxidAt)
+    const extra = this.#word(node, extraAt)
+    return extra === NO_EXTRA ? this.czxid(node) : this.#extras.pzxid(extra)
   }
 
   setPzxid(node: NodeRef, zxid: number): void {
-    this.#setDouble(node, pzxidAt, zxid)
+    if (zxid !== this.pzxid(node)) this.#extras.setPzxid(this.#extraOf(node), zxid)
   }
 
   ctime(node: NodeRef): number {
@@ -450,19 +484,30 @@ export class Records {
   }
 
   cversion(node: NodeRef): number {
-    return this.#word(node, cversionAt)
+    const extra = this.#word(node, extraAt)
+    return extra === NO_EXTRA ? 0 : this.#extras.cversion(extra)
   }
 
   setCversion(node: NodeRef, cversion: number): void {
-    this.#setWord(node, cversionAt, cversion)
+    if (cversion !== this.cversion(node)) this.#extras.setCversion(this.#extraOf(node), cversion)
   }
 
   aversion(node: NodeRef): number {
-    return this.#word(node, aversionAt)
+    const extra = this.#word(node, extraAt)
+    return extra === NO_EXTRA ? 0 : this.#extras.aversion(extra)
   }
 
   setAversion(node: NodeRef, aversion: number): void {
-    this.#setWord(node, aversionAt, aversion)
+    if (aversion !== this.aversion(node)) this.#extras.setAversion(this.#extraOf(node), aversion)
+  }
+
+  owner(node: NodeRef): number {
+    const extra = this.#word(node, extraAt)
+    return extra === NO_EXTRA ? 0 : this.#extras.owner(extra)
+  }
+
+  setOwner(node: NodeRef, owner: number): void {
+    if (owner !== this.owner(node)) this.#extras.setOwner(this.#extraOf(node), owner)
   }
 
   acl(node: NodeRef): number {
@@ -506,7 +551,7 @@ export class Records {
         `record page ${id}: wrong place among those with room`,
       )
       let free = 0
-      for (let slot = page.free; slot !== NONE; slot = this.firstChild(id * pageRecords + slot)) {
+      for (let slot = page.free; slot !== NONE; slot = this.nextSibling(id * pageRecords + slot)) {
         assert(slot >= 0 && slot < page.used && free < page.used, `record page ${id}: broken free list`)
         assert(
           this.parent(id * pageRecords + slot) === unused,
@@ -525,6 +570,14 @@ export class Records {
       assert(live === page.live, `record page ${id}: ${live} records in use, ${page.live} counted`)
     }
     assert(count === this.#count, `${count} records in use, ${this.#count} counted`)
+    const extras = new Set<number>()
+    for (let node = 0; node < this.limit; node++) {
+      if (!this.isLive(node)) continue
+      const extra = this.#word(node, extraAt)
+      assert(extra === NO_EXTRA || !extras.has(extra), `${node} shares an extra with another`)
+      if (extra !== NO_EXTRA) extras.add(extra)
+    }
+    assert(extras.size === this.#extras.count, `${extras.size} extras in use, ${this.#extras.count} counted`)
   }
 }
 
@@ -533,7 +586,6 @@ function clear(words: Int32Array, slot: number): void {
   const at = slot * recordWords
   for (let i = at; i < at + recordWords; i++) words[i] = 0
   words[at + parentAt] = NONE
-  words[at + firstChildAt] = NONE
   words[at + nextSiblingAt] = NONE
   words[at + prevSiblingAt] = NONE
   words[at + dataLengthAt] = -1

@@ -65,7 +65,7 @@ export interface Store {
   findChild(parent: NodeRef, buf: Uint8Array, start: number, end: number): NodeRef
   /**
    * Adds a znode as child of `parent`; the caller has checked that the name is free and has no slash.
-   * All fields start at zero, data null, kind persistent.
+   * All fields start at zero, data null, kind persistent. pzxid is czxid until it is set to something else.
    */
   create(parent: NodeRef, buf: Uint8Array, start: number, end: number): NodeRef
   /** Removes a znode without children and frees its space. */
@@ -111,6 +111,8 @@ export interface Store {
 
   /** Fills `stat`. */
   readStat(node: NodeRef, stat: NodeStat): void
+  /** Sets what `readStat` reads, but for the number of children and the length of the data. */
+  setStat(node: NodeRef, stat: NodeStat): void
   czxid(node: NodeRef): number
   setCzxid(node: NodeRef, zxid: number): void
   mzxid(node: NodeRef): number

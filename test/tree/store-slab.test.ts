@@ -14,8 +14,7 @@ class Owners {
   add(owner: number, length: number): void {
     const block = this.slab.allocate(owner, length)
     this.blocks.set(owner, { block, length })
-    const at = this.slab.offset(block)
-    for (let i = 0; i < length; i++) this.slab.bytes(block)[at + i] = (owner * 7 + i) & 255
+    this.slab.write(block, contentOf(owner, length), 0, length)
   }
 
   remove(owner: number): void {
@@ -34,14 +33,34 @@ class Owners {
     })
     assert.equal(seen.size, this.blocks.size)
     for (const [owner, { block, length }] of this.blocks) {
-      const at = this.slab.offset(block)
-      const bytes = this.slab.bytes(block)
-      for (let i = 0; i < length; i++) assert.equal(bytes[at + i], (owner * 7 + i) & 255)
+      const bytes = Buffer.alloc(length)
+      this.slab.read(block, bytes, 0, length)
+      assert.ok(bytes.equals(contentOf(owner, length)), `content of ${owner}`)
     }
   }
 }
 
+function contentOf(owner: number, length: number): Buffer {
+  const bytes = Buffer.alloc(length)
+  for (let i = 0; i < length; i++) bytes[i] = (owner * 7 + i) & 255
+  return bytes
+}
+
 describe('slab', () => {
+  test('writes and reads exactly the given bytes at every length', () => {
+    const slab = new Slab(() => {})
+    for (let length = 0; length < 400; length++) {
+      const block = slab.allocate(1, length)
+      const source = Buffer.from(Array.from({ length: length + 9 }, (_, i) => (i * 31 + length) & 255))
+      slab.write(block, source, 5, length)
+      const target = Buffer.alloc(length + 10, 0xee)
+      slab.read(block, target, 7, length)
+      const edges = [Buffer.alloc(7, 0xee), Buffer.alloc(3, 0xee)]
+      assert.deepEqual(target, Buffer.concat([edges[0]!, source.subarray(5, 5 + length), edges[1]!]))
+      slab.check((owner) => assert.equal(owner, 1))
+    }
+  })
+
   test('reserves nothing before the first block', () => {
     assert.equal(new Slab(() => {}).reservedBytes, 0)
   })

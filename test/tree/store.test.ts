@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { InvariantError } from '../../src/base/assert.ts'
 import { createFlatStore } from '../../src/tree/flat-store.ts'
-import { NONE, NodeFlag, NodeKind, type NodeRef, type Store } from '../../src/tree/store.ts'
+import { NONE, NodeFlag, NodeKind, type NodeRef, NodeStat, type Store } from '../../src/tree/store.ts'
 
 function create(store: Store, parent: NodeRef, name: string): NodeRef {
   const bytes = Buffer.from(`<${name}>`)
@@ -390,6 +390,7 @@ function numberFields(
     ['acl', (node, value) => store.setAcl(node, value), (node) => store.acl(node)],
     ['digest', (node, value) => store.setDigest(node, value), (node) => store.digest(node)],
     ['flags', (node, value) => store.setFlags(node, value), (node) => store.flags(node)],
+    ['place', (node, value) => store.setPlace(node, value), (node) => store.place(node)],
   ]
 }
 
@@ -405,6 +406,7 @@ describe('fields', () => {
     acl: [0, 1, 2 ** 31, 2 ** 32 - 1],
     digest: [0, 1, 2 ** 31, 2 ** 32 - 1],
     flags: [0, 255, NodeFlag.dirtyOther | NodeFlag.stale],
+    place: [0, 1, 2 ** 31 - 1],
   }
 
   test('keep their extreme values', () => {
@@ -421,7 +423,7 @@ describe('fields', () => {
 
   test('are independent of each other, of the name, of the data and of the neighbours', () => {
     const store = createFlatStore()
-    const nodes = ['left', 'a name of exactly', 'right'].map((name) => create(store, store.root, name))
+    const nodes = ['left', 'a name of just above', 'right'].map((name) => create(store, store.root, name))
     const fields = numberFields(store)
     for (const [n, node] of nodes.entries()) {
       setData(store, node, bytes(20, n))
@@ -431,8 +433,113 @@ describe('fields', () => {
       for (const [i, [name, , get]] of fields.entries()) assert.equal(get(node), (i + n) % 4, name)
       assert.ok(dataOf(store, node)!.equals(bytes(20, n)))
     }
-    assert.deepEqual(childNames(store, store.root), ['a name of exactly', 'left', 'right'])
+    assert.deepEqual(childNames(store, store.root), ['a name of just above', 'left', 'right'])
     store.check()
+  })
+})
+
+describe('what few znodes have', () => {
+  test('is not there to begin with: pzxid is czxid, and all else is zero', () => {
+    const store = createFlatStore()
+    const node = create(store, store.root, 'node')
+    store.setCzxid(node, 5)
+    assert.equal(store.pzxid(node), 5)
+    assert.deepEqual([store.owner(node), store.cversion(node), store.aversion(node)], [0, 0, 0])
+    assert.deepEqual([store.numChildren(node), store.firstChild(node)], [0, NONE])
+    const child = create(store, node, 'child')
+    assert.equal(store.pzxid(node), 5)
+    store.setPzxid(node, 6)
+    store.setCzxid(node, 7)
+    assert.deepEqual([store.czxid(node), store.pzxid(node), store.firstChild(node)], [7, 6, child])
+    store.remove(child)
+    assert.deepEqual([store.pzxid(node), store.numChildren(node), store.firstChild(node)], [6, 0, NONE])
+    store.check()
+  })
+
+  test('goes with a znode, so that the next one under the same reference has nothing of it', () => {
+    const store = createFlatStore()
+    for (let round = 0; round < 3; round++) {
+      const nodes = Array.from({ length: 3000 }, (_, i) => create(store, store.root, `n${i}`))
+      for (const node of nodes) {
+        assert.deepEqual([store.owner(node), store.aversion(node), store.pzxid(node)], [0, 0, 0])
+        store.setOwner(node, node + 1)
+        store.setAversion(node, -node)
+      }
+      store.check()
+      for (const node of nodes) {
+        assert.deepEqual([store.owner(node), store.aversion(node)], [node + 1, -node])
+        store.remove(node)
+      }
+      store.check()
+    }
+  })
+
+  test('is part of a stat that is set in one piece', () => {
+    const store = createFlatStore()
+    const stat = new NodeStat()
+    const read = new NodeStat()
+    const values = {
+      czxid: 1,
+      mzxid: 2 ** 53 - 1,
+      pzxid: 3,
+      ctime: -1,
+      mtime: 5,
+      version: -6,
+      cversion: 7,
+      aversion: -8,
+    }
+    for (const kind of [NodeKind.persistent, NodeKind.ttl]) {
+      const node = create(store, store.root, `kind ${kind}`)
+      setData(store, node, bytes(20, 1))
+      Object.assign(stat, values, { kind })
+      store.setStat(node, stat)
+      store.readStat(node, read)
+      assert.deepEqual({ ...read }, { ...values, kind, numChildren: 0, dataLength: 20 })
+      assert.equal(store.path(node), `/kind ${kind}`)
+    }
+    store.check()
+  })
+})
+
+describe('loading', () => {
+  test('puts znodes where they were, whatever their order, and goes on from there', () => {
+    const store = createFlatStore()
+    const put = (node: number, parent: number, name: string) => {
+      const text = Buffer.from(name)
+      store.restore(node, parent, text, 0, text.length)
+    }
+    // Two pages of records are between these.
+    put(9001, 9000, 'a child whose name is longer than what fits')
+    setData(store, 9001, bytes(300, 7))
+    put(9000, 7, 'parent')
+    put(store.root, NONE, '')
+    put(7, store.root, 'top')
+    store.settle()
+    store.check()
+    assert.equal(store.count, 4)
+    assert.equal(store.path(9001), '/top/parent/a child whose name is longer than what fits')
+    assert.equal(store.findPath('/top/parent'), 9000)
+    assert.ok(dataOf(store, 9001)!.equals(bytes(300, 7)))
+    const others = Array.from({ length: 10_000 }, (_, i) => create(store, 9000, `other-${i}`))
+    assert.ok(!others.includes(7) && !others.includes(9000) && !others.includes(9001))
+    store.check()
+    for (const node of [...others, 9001, 9000, 7]) store.remove(node)
+    store.check()
+    assert.equal(store.count, 1)
+  })
+
+  test('refuses a reference that is taken, a parent that is missing, and a second root', () => {
+    const refused = { name: 'InvariantError' }
+    const name = Buffer.from('name')
+    const twice = createFlatStore()
+    twice.restore(5, twice.root, name, 0, 4)
+    assert.throws(() => twice.restore(5, twice.root, name, 0, 3), refused)
+    assert.throws(() => twice.restore(6, NONE, name, 0, 4), refused)
+    assert.throws(() => twice.restore(twice.root, 5, name, 0, 4), refused)
+    assert.throws(() => twice.restore(2 ** 30, twice.root, name, 0, 4), refused)
+    const orphan = createFlatStore()
+    orphan.restore(5, 6, name, 0, 4)
+    assert.throws(() => orphan.settle(), refused)
   })
 })
 
