@@ -173,9 +173,9 @@ export class History {
   }
 
   #transaction(batch: Batch, i: number, zxid: number): void {
-    const kind = batch.kinds[i] as number
-    const session = batch.sessions[i] as number
-    const xid = batch.cxids[i] as number
+    const kind = batch.kindOf(i)
+    const session = batch.sessionOf(i)
+    const xid = batch.cxidOf(i)
     const { time } = batch
     const { model } = this
     this.onTransaction?.(`${formatZxid(zxid)} op ${kind} of 0x${session.toString(16)} xid ${xid}`)
@@ -210,7 +210,7 @@ export class History {
     call.zxid = zxid
     this.writes++
     if (kind === Op.error) {
-      const err = batch.bodies.readInt32BE(batch.startOf(i))
+      const err = batch.buf.readInt32BE(batch.startOf(i))
       check(err !== Code.ok, () => `${what()} is an error without a code`)
       this.model.skip(zxid)
       call.outcome = { err }

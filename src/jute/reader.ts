@@ -23,19 +23,20 @@ export class Reader {
   end = 0
   /** Where the field that `field()` read last begins. */
   start = 0
-  #view: DataView
+  /** Of all of `buf`. */
+  view: DataView
 
   constructor(buf: Buffer = Buffer.alloc(0)) {
     this.buf = buf
     this.end = buf.length
-    this.#view = new DataView(buf.buffer, buf.byteOffset, buf.byteLength)
+    this.view = new DataView(buf.buffer, buf.byteOffset, buf.byteLength)
   }
 
   /** Points the reader at `buf[pos, end)`; cheap when the buffer is the same as before. */
   reset(buf: Buffer, pos: number, end: number): this {
     if (buf !== this.buf) {
       this.buf = buf
-      this.#view = new DataView(buf.buffer, buf.byteOffset, buf.byteLength)
+      this.view = new DataView(buf.buffer, buf.byteOffset, buf.byteLength)
     }
     this.pos = pos
     this.end = end
@@ -44,7 +45,7 @@ export class Reader {
 
   byte(): number {
     if (this.pos + 1 > this.end) short('a byte', this.pos, this.end)
-    return this.#view.getUint8(this.pos++)
+    return this.view.getUint8(this.pos++)
   }
 
   /** Any non-zero byte is true. */
@@ -57,7 +58,7 @@ export class Reader {
     const at = this.pos
     if (at + 4 > this.end) short('an int', at, this.end)
     this.pos = at + 4
-    return this.#view.getInt32(at)
+    return this.view.getInt32(at)
   }
 
   /** Signed 64 bit as a number: exact within ±2^53, rounded beyond. */
@@ -65,7 +66,7 @@ export class Reader {
     const at = this.pos
     if (at + 8 > this.end) short('a long', at, this.end)
     this.pos = at + 8
-    return readLong(this.#view, at)
+    return readLong(this.view, at)
   }
 
   /**

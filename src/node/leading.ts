@@ -285,23 +285,23 @@ export class LeadingRole implements Role {
     const { sessions, requests, tree } = this.#host
     const { session: relation, bytes } = message
     const batch = decodeForwarded(bytes)
-    if (mayWait && tree.zxid < this.proposedUpTo && batch.kinds.includes(Op.reconfig)) {
+    if (mayWait && tree.zxid < this.proposedUpTo && batch.includes(Op.reconfig)) {
       // It is judged by the state here, and a quorum without this server may have shown its client a later one.
       this.#held.set(from, { until: this.proposedUpTo, messages: [message] })
       return
     }
     for (let i = 0; i < batch.count && !this.#over; i++) {
-      const kind = batch.kinds[i] as number
-      const session = batch.sessions[i] as number
-      const cxid = batch.cxids[i] as number
-      const ids = batch.idLists[batch.auths[i] as number] as readonly Id[]
+      const kind = batch.kindOf(i)
+      const session = batch.sessionOf(i)
+      const cxid = batch.cxidOf(i)
+      const ids = batch.idsOf(i)
       const start = batch.startOf(i)
-      const end = batch.ends[i] as number
+      const end = batch.endOf(i)
       if (kind === Op.createSession) sessions.owners.set(session, from)
       // The client has turned to another server: what it asked for here must not come behind what it asks for there.
       const moved = session !== 0 && sessions.owners.get(session) !== from && sessions.isOpen(session)
       if (kind === Op.reconfig && !moved) {
-        const body = Buffer.from(batch.bodies.subarray(start, end))
+        const body = Buffer.from(batch.buf.subarray(start, end))
         const request = { kind, session, cxid, ids, body, origin: undefined, arrived: 0 }
         this.#reconfigure(request, { server: from, session: relation })
         continue
@@ -310,7 +310,7 @@ export class LeadingRole implements Role {
         requests.add(Op.error, session, cxid, ids, movedBody, 0, 4, undefined, 0)
       } else {
         this.admit(kind, session)
-        requests.add(kind, session, cxid, ids, batch.bodies, start, end, undefined, 0)
+        requests.add(kind, session, cxid, ids, batch.buf, start, end, undefined, 0)
       }
       requests.forwarded(from, relation)
       this.gathered()

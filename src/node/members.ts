@@ -142,7 +142,7 @@ export function refused(code: Refused['code'], reason: string): Refused {
 export async function wasAlone(tree: Tree, log: LogStore): Promise<boolean> {
   if (log.lastZxid === 0 || configText(tree) !== '') return false
   for await (const { bytes } of log.read(tree.zxid)) {
-    if (Batch.decode(bytes).kinds.includes(Op.reconfig)) return false
+    if (Batch.decode(bytes).includes(Op.reconfig)) return false
   }
   return true
 }

@@ -252,14 +252,14 @@ export class Replica {
   #apply(batch: Batch, index: number, zxid: number, origin: Connection | undefined, arrived: number): void {
     const { tree, watches, onSpecial } = this.#options
     const applier = this.#applier
-    const kind = batch.kinds[index] as number
+    const kind = batch.kindOf(index)
     tree.watched = watches.size > 0
     applier.apply(batch, index, zxid, origin !== undefined)
     if (tree.changes.count > 0) this.#fireWatches()
     // What clients ask for has positive numbers, but for the end of a session.
-    if (kind < 0 || kind === Op.reconfig) onSpecial(kind, batch.sessions[index] as number, origin)
+    if (kind < 0 || kind === Op.reconfig) onSpecial(kind, batch.sessionOf(index), origin)
     if (zxid % digestEvery === 0) this.#keepDigest(zxid)
-    origin?.completed(kind, batch.cxids[index] as number, zxid, applier.err, applier.reply, arrived)
+    origin?.completed(kind, batch.cxidOf(index), zxid, applier.err, applier.reply, arrived)
   }
 
   #keepDigest(zxid: number): void {

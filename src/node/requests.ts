@@ -6,6 +6,12 @@ import type { Connection } from '../server/connection.ts'
 import type { Id } from '../tree/acl.ts'
 import { Batch } from '../tree/batch.ts'
 
+/** Room for the batch that gathers is as much as the one before needed, within these bounds. */
+const roomMin = 512
+const roomMax = 256 << 10
+/** What a batch needs for a transaction besides its body, with a little for what comes at its end. */
+const bytesAround = 32
+
 /** Transactions of a batch that this server is answerable for. */
 export type Origins = {
   /** Who waits for each, by its index. */
@@ -33,6 +39,7 @@ export class Requests {
   relation: Relation | undefined
   readonly #options: number
   #batch: Batch
+  #room = roomMin
   #origins: Origins = noOrigins()
   /** Sent to the leader, oldest first, from `#head` on. */
   #sent: Origins = noOrigins()
@@ -85,7 +92,10 @@ export class Requests {
   take(time: number): Proposed {
     const proposed = { batch: this.#batch, origins: this.#origins }
     proposed.batch.time = time
-    this.#batch = new Batch(0, this.#options)
+    // The next one will be of about this size.
+    const bytes = proposed.batch.size + proposed.batch.count * bytesAround
+    this.#room = Math.min(Math.max(bytes + (bytes >> 2), roomMin), roomMax)
+    this.#batch = new Batch(0, this.#options, this.#room)
     this.#origins = noOrigins()
     return proposed
   }
@@ -116,9 +126,9 @@ export class Requests {
       for (let i = from; i < from + count; i++, this.#head++) {
         origins.connections[i] = this.#sent.connections[this.#head]
         origins.arrivals[i] = this.#sent.arrivals[this.#head] as number
+        origins.bytes += batch.endOf(i) - batch.startOf(i)
       }
       origins.count += count
-      origins.bytes += (batch.ends[from + count - 1] as number) - batch.startOf(from)
     }
     this.#compact()
     return origins

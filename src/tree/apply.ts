@@ -68,14 +68,14 @@ export class Applier {
     this.#zxid = zxid
     this.#time = batch.time
     this.#options = batch.options
-    const session = batch.sessions[index] as number
+    const session = batch.sessionOf(index)
     this.#session = session
     this.#sessionGone = session !== 0 && !tree.sessions.has(session)
-    this.#ids = batch.idLists[batch.auths[index] as number] as readonly Id[]
+    this.#ids = batch.idsOf(index)
     this.reply.clear()
     tree.changes.count = 0
-    this.#body.reset(batch.bodies, batch.startOf(index), batch.ends[index] as number)
-    this.err = this.#dispatch(batch.kinds[index] as number)
+    this.#body.reset(batch.buf, batch.startOf(index), batch.endOf(index))
+    this.err = this.#dispatch(batch.kindOf(index))
     if (this.err !== Code.ok) {
       this.reply.clear()
       tree.changes.count = 0

@@ -1,18 +1,34 @@
-// The transactions of one turn, in columns: what the leader proposes, what goes to the log and to the peers as
-// one piece, and what apply reads. Around each client request, whose bytes are kept as they came, is only an
-// envelope: kind, session, cxid and the ids its connection had. Time and options are the leader's and hold for
+// The transactions of one turn behind each other: what the leader proposes, what goes to the log and to the peers as
+// one piece, and what apply reads, all from the same bytes. Around each client request, which is kept as it came, is only
+// an envelope: kind, session, cxid and the ids its connection had. Time and options are the leader's and hold for
 // the whole batch. Zxids are not inside: the entry that carries a batch knows its first one.
-import { Packr } from 'msgpackr'
+//
+//   int format, int options, long time, int count
+//   count times: int index of the ids * 256 + kind (as a byte), long session, int cxid, buffer body
+//   int number of lists of ids; of each: int length; of each id: scheme and id as UTF-16LE with their length as an int
+//   int number of runs; of each: int from, int count, long server, long session
 import { assert, InvariantError } from '../base/assert.ts'
+import { ZkError } from '../base/errors.ts'
+import { Reader } from '../jute/reader.ts'
+import { Writer, writeLong } from '../jute/writer.ts'
 import type { Id } from './acl.ts'
 
 /** The leader's settings that apply must know; part of the batch, so that every server applies alike. */
 export const BatchOption = { enforceQuota: 1, skipAcl: 2, ttlDisabled: 4 } as const
 
-const formatVersion = 1
-/** With a column of runs behind. */
-const runsVersion = 2
-const packr = new Packr({ useRecords: false, variableMapSize: true })
+const formatVersion = 3
+const headerBytes = 20
+/** Before each body. */
+const envelopeBytes = 20
+/** Of an envelope's fields from the body backwards. */
+const wordBefore = 20
+const sessionBefore = 16
+const cxidBefore = 8
+const lengthBefore = 4
+/** Lists of ids that an envelope can tell apart. */
+const idListsMax = 2 ** 23
+/** Room for one small request and what is around it. */
+const roomMin = 512
 
 /**
  * Where transactions of a batch come from that another server than the leader had from its clients: `count` of them,
@@ -20,57 +36,79 @@ const packr = new Packr({ useRecords: false, variableMapSize: true })
  */
 export type Run = { readonly from: number; count: number; readonly server: number; readonly session: number }
 
-/** Column-wise list of transactions. Fill with `add`, then `encode`; or `decode` one. */
+/** List of transactions. Fill with `add`, then `encode`; or `decode` one. */
 export class Batch {
   /** Wall clock of the leader, ms. */
   time: number
   /** Bits of BatchOption. */
   options: number
-  /** Operation numbers (base/opcodes.ts). */
-  readonly kinds: number[]
-  readonly sessions: number[]
-  readonly cxids: number[]
-  /** Index into `idLists` per transaction. */
-  readonly auths: number[]
-  /** Where each transaction's body ends in `bodies`. */
-  readonly ends: number[]
   /** Distinct lists of connection ids. */
-  readonly idLists: (readonly Id[])[]
+  readonly idLists: (readonly Id[])[] = []
   /** Forwarded transactions: where they begin and how many they are, ascending. Apply does not look at them. */
-  readonly runs: Run[]
-  /** Bodies behind each other; valid up to the last end. */
-  bodies: Buffer
+  readonly runs: Run[] = []
+  /** Where the bodies lie; another one after `add`. */
+  buf: Buffer = noBytes
+  /** Bytes of all bodies. */
+  size = 0
+  readonly #room: number
+  #view: DataView = noView
+  /** Where the body of each transaction begins. */
+  readonly #starts: number[] = []
+  /** Undefined before the first transaction, and in a batch that was decoded. */
+  #out: Writer | undefined
+  /** What it is as bytes, once that is known. */
+  #bytes: Buffer | undefined
   /** Indexes of `idLists` by their text, once there are many. */
   #byText: Map<string, number> | undefined
 
-  constructor(time = 0, options = 0) {
+  /** `room`: bytes that this batch will take presumably; more makes it grow. */
+  constructor(time = 0, options = 0, room = roomMin) {
     this.time = time
     this.options = options
-    this.kinds = []
-    this.sessions = []
-    this.cxids = []
-    this.auths = []
-    this.ends = []
-    this.idLists = []
-    this.runs = []
-    this.bodies = noBytes
+    this.#room = room
   }
 
   get count(): number {
-    return this.kinds.length
+    return this.#starts.length
   }
 
-  /** Bytes of all bodies. */
-  get size(): number {
-    return this.ends.length === 0 ? 0 : (this.ends[this.ends.length - 1] as number)
+  /** Operation number (base/opcodes.ts) of transaction `index`. */
+  kindOf(index: number): number {
+    return this.#view.getInt8(this.startOf(index) - wordBefore + 3)
   }
 
-  /** Where the body of transaction `index` begins. */
+  sessionOf(index: number): number {
+    const at = this.startOf(index) - sessionBefore
+    return this.#view.getUint32(at) * 2 ** 32 + this.#view.getUint32(at + 4)
+  }
+
+  cxidOf(index: number): number {
+    return this.#view.getInt32(this.startOf(index) - cxidBefore)
+  }
+
+  /** The ids of its connection. */
+  idsOf(index: number): readonly Id[] {
+    return this.idLists[this.#view.getInt32(this.startOf(index) - wordBefore) >>> 8] as readonly Id[]
+  }
+
+  /** Where the body of transaction `index` begins in `buf`. */
   startOf(index: number): number {
-    return index === 0 ? 0 : (this.ends[index - 1] as number)
+    return this.#starts[index] as number
   }
 
-  /** Adds a transaction whose body is copied from `buf[start, end)`. */
+  /** Where it ends. */
+  endOf(index: number): number {
+    const start = this.startOf(index)
+    return start + this.#view.getInt32(start - lengthBefore)
+  }
+
+  /** Whether there is a transaction of this kind. */
+  includes(kind: number): boolean {
+    for (let i = 0; i < this.count; i++) if (this.kindOf(i) === kind) return true
+    return false
+  }
+
+  /** Adds a transaction whose body is copied from `buf[start, end)`; not after `encode`. */
   add(
     kind: number,
     session: number,
@@ -80,19 +118,30 @@ export class Batch {
     start: number,
     end: number,
   ): void {
-    const at = this.size
+    assert(this.#bytes === undefined, 'a batch that is encoded takes no more transactions')
     const length = end - start
-    if (at + length > this.bodies.length) this.#grow(at, at + length)
-    if (length < 64) {
-      for (let i = start, to = at; i < end; i++, to++) this.bodies[to] = buf[i] as number
-    } else {
-      this.bodies.set(buf.subarray(start, end), at)
+    const auth = this.#idList(ids)
+    const out = this.#filling()
+    out.ensure(envelopeBytes + length)
+    this.buf = out.buf
+    this.#view = out.view
+    const body = out.pos + envelopeBytes
+    this.#view.setInt32(body - wordBefore, (auth << 8) | (kind & 255))
+    writeLong(this.#view, body - sessionBefore, session)
+    this.#view.setInt32(body - cxidBefore, cxid)
+    this.#view.setInt32(body - lengthBefore, length)
+    out.pos = body
+    out.raw(buf, start, end)
+    this.#starts.push(body)
+    this.size += length
+  }
+
+  #filling(): Writer {
+    if (this.#out === undefined) {
+      this.#out = new Writer(this.#room)
+      this.#out.pos = headerBytes
     }
-    this.kinds.push(kind)
-    this.sessions.push(session)
-    this.cxids.push(cxid)
-    this.auths.push(this.#idList(ids))
-    this.ends.push(at + length)
+    return this.#out
   }
 
   /** Notes that the transaction added last was sent by `server` in its relation `session`. */
@@ -109,14 +158,6 @@ export class Batch {
     else this.runs.push({ from: index, count: 1, server, session })
   }
 
-  #grow(used: number, needed: number): void {
-    let size = Math.max(4096, this.bodies.length * 2)
-    while (size < needed) size *= 2
-    const grown = Buffer.allocUnsafeSlow(size)
-    this.bodies.copy(grown, 0, 0, used)
-    this.bodies = grown
-  }
-
   /** Connections of one host have equal ids, so that there are few lists as a rule: the last ones are looked through. */
   #idList(ids: readonly Id[]): number {
     const lists = this.idLists
@@ -130,88 +171,118 @@ export class Batch {
     return index
   }
 
-  /** The batch as bytes, for the log and the peers. */
+  /** The batch as bytes, for the log and the peers: a view of what it keeps itself. */
   encode(): Buffer {
-    const fields = [
-      this.runs.length === 0 ? formatVersion : runsVersion,
-      this.time,
-      this.options,
-      this.kinds,
-      this.sessions,
-      this.cxids,
-      this.idLists.length === 1 ? null : this.auths,
-      this.ends,
-      this.idLists.map((ids) => ids.flatMap((id) => [id.scheme, id.id])),
-      this.bodies.subarray(0, this.size),
-    ]
-    if (this.runs.length > 0)
-      fields.push(this.runs.flatMap(({ from, count, server, session }) => [from, count, server, session]))
-    return packr.pack(fields)
+    const { count, idLists, runs } = this
+    assert(Number.isSafeInteger(this.time) && idLists.length <= idListsMax, 'a batch that can not be written')
+    if (this.#bytes !== undefined) return this.#bytes
+    const out = this.#filling()
+    out.pos = count === 0 ? headerBytes : this.endOf(count - 1)
+    out.int(idLists.length)
+    for (const ids of idLists) {
+      out.int(ids.length)
+      for (const { scheme, id } of ids) {
+        writeText(out, scheme)
+        writeText(out, id)
+      }
+    }
+    out.int(runs.length)
+    for (const { from, count, server, session } of runs) {
+      out.int(from)
+      out.int(count)
+      out.long(server)
+      out.long(session)
+    }
+    out.intAt(0, formatVersion)
+    out.intAt(4, this.options)
+    writeLong(out.view, 8, this.time)
+    out.intAt(16, count)
+    this.buf = out.buf
+    this.#view = out.view
+    this.#bytes = out.bytes()
+    return this.#bytes
   }
 
-  /** Reads what `encode` wrote. Throws InvariantError if it is not such a batch. */
+  /** Reads what `encode` wrote, which must stay as it is. Throws InvariantError if it is not such a batch. */
   static decode(bytes: Uint8Array): Batch {
-    const fields = unpacked(bytes)
-    assert(Array.isArray(fields), notABatch)
-    const [version, time, options, kinds, sessions, cxids, auths, ends, idLists, bodies, runs] = fields as [
-      number,
-      number,
-      number,
-      number[],
-      number[],
-      number[],
-      number[] | null,
-      number[],
-      string[][],
-      Uint8Array,
-      number[] | undefined,
-    ]
-    assert(
-      version === formatVersion || version === runsVersion,
-      `batch format ${version} is unknown to this version of zabd`,
-    )
-    assert(fields.length === (version === formatVersion ? 10 : 11), notABatch)
-    assert(Array.isArray(idLists) && idLists.every(isFlatList) && bodies instanceof Uint8Array, notABatch)
-    for (const column of [kinds, sessions, cxids, auths ?? kinds, ends])
-      assert(isColumn(column) && column.length === kinds.length, notABatch)
-    const batch = new Batch(time, options)
-    let bodiesEnd = 0
-    for (let i = 0; i < kinds.length; i++) {
-      const auth = auths === null ? 0 : (auths[i] ?? -1)
-      const end = ends[i] ?? -1
-      assert(auth >= 0 && auth < idLists.length && end >= bodiesEnd, notABatch)
-      bodiesEnd = end
-      batch.kinds.push(kinds[i] as number)
-      batch.sessions.push(sessions[i] as number)
-      batch.cxids.push(cxids[i] as number)
-      batch.auths.push(auth)
-      batch.ends.push(end)
+    const buf = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    const r = new Reader(buf)
+    try {
+      const version = r.int()
+      assert(version === formatVersion, `batch format ${version} is unknown to this version of zabd`)
+      const batch = new Batch()
+      batch.#read(r)
+      return batch
+    } catch (error) {
+      if (!(error instanceof ZkError)) throw error
+      throw new InvariantError(`${notABatch}: ${error.message}`)
     }
-    assert(bodiesEnd === bodies.length, notABatch)
-    for (const flat of idLists) {
-      const ids: Id[] = []
-      for (let i = 0; i < flat.length; i += 2)
-        ids.push({ scheme: flat[i] as string, id: flat[i + 1] as string })
-      batch.idLists.push(ids)
-    }
-    if (runs !== undefined) batch.#readRuns(runs)
-    batch.bodies = Buffer.from(bodies.buffer, bodies.byteOffset, bodies.byteLength)
-    return batch
   }
 
-  #readRuns(flat: readonly number[]): void {
-    assert(isColumn(flat) && flat.length % 4 === 0, notABatch)
+  #read(r: Reader): void {
+    this.options = r.int()
+    this.time = r.long()
+    const count = r.int()
+    this.buf = r.buf
+    this.#view = r.view
+    let lists = 0
+    for (let i = 0; i < count; i++) {
+      lists = Math.max(lists, (r.int() >>> 8) + 1)
+      const session = r.long()
+      r.int()
+      const length = r.field()
+      assert(length >= 0 && session >= 0 && Number.isSafeInteger(session), notABatch)
+      this.#starts.push(r.start)
+      this.size += length
+    }
+    const idLists = r.int()
+    for (let i = 0; i < idLists; i++) this.idLists.push(readIds(r))
+    assert(
+      count >= 0 && idLists >= 0 && Number.isSafeInteger(this.time) && lists <= this.idLists.length,
+      notABatch,
+    )
+    this.#readRuns(r)
+    assert(r.pos === r.end, notABatch)
+    this.#bytes = r.buf
+  }
+
+  #readRuns(r: Reader): void {
+    const runs = r.int()
+    assert(runs >= 0, notABatch)
     let end = 0
-    for (let i = 0; i < flat.length; i += 4) {
-      const [from, count, server, session] = flat.slice(i, i + 4) as [number, number, number, number]
+    for (let i = 0; i < runs; i++) {
+      const [from, count, server, session] = [r.int(), r.int(), r.long(), r.long()]
       assert(from >= end && count > 0 && from + count <= this.count, notABatch)
+      assert(Number.isSafeInteger(server) && Number.isSafeInteger(session), notABatch)
       end = from + count
       this.runs.push({ from, count, server, session })
     }
   }
 }
 
+/** Exactly what the leader judges by, also where it has no UTF-8 form. */
+function writeText(out: Writer, text: string): void {
+  out.int(text.length * 2)
+  out.ensure(text.length * 2)
+  out.pos += out.buf.write(text, out.pos, 'utf16le')
+}
+
+function readText(r: Reader): string {
+  const length = r.field()
+  assert(length >= 0 && length % 2 === 0, notABatch)
+  return r.buf.toString('utf16le', r.start, r.start + length)
+}
+
+function readIds(r: Reader): readonly Id[] {
+  const count = r.int()
+  assert(count >= 0, notABatch)
+  const ids: Id[] = []
+  for (let i = 0; i < count; i++) ids.push({ scheme: readText(r), id: readText(r) })
+  return ids
+}
+
 const noBytes = Buffer.alloc(0)
+const noView = new DataView(new ArrayBuffer(0))
 const listsSearched = 16
 
 function sameIds(a: readonly Id[], b: readonly Id[]): boolean {
@@ -226,20 +297,3 @@ function textOf(ids: readonly Id[]): string {
 }
 
 const notABatch = 'a log entry is not a batch of transactions'
-
-function unpacked(bytes: Uint8Array): unknown {
-  try {
-    return packr.unpack(bytes)
-  } catch (error) {
-    throw new InvariantError(`${notABatch}: ${error instanceof Error ? error.message : error}`)
-  }
-}
-
-function isColumn(column: unknown): boolean {
-  return Array.isArray(column) && column.every(Number.isSafeInteger)
-}
-
-/** Ids as `encode` writes them: scheme, id, scheme, id. */
-function isFlatList(flat: unknown): boolean {
-  return Array.isArray(flat) && flat.length % 2 === 0 && flat.every((text) => typeof text === 'string')
-}

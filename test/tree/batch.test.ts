@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { Packr } from 'msgpackr'
 import { Op } from '../../src/base/opcodes.ts'
+import { Writer } from '../../src/jute/writer.ts'
 import type { Id } from '../../src/tree/acl.ts'
 import { Batch, BatchOption } from '../../src/tree/batch.ts'
 import { checkProperty } from '../support/tree-random.ts'
@@ -29,11 +29,11 @@ function contentOf(batch: Batch) {
   const transactions: Added[] = []
   for (let i = 0; i < batch.count; i++) {
     transactions.push({
-      kind: batch.kinds[i]!,
-      session: batch.sessions[i]!,
-      cxid: batch.cxids[i]!,
-      ids: batch.idLists[batch.auths[i]!]!,
-      body: Buffer.from(batch.bodies.subarray(batch.startOf(i), batch.ends[i])),
+      kind: batch.kindOf(i),
+      session: batch.sessionOf(i),
+      cxid: batch.cxidOf(i),
+      ids: batch.idsOf(i),
+      body: Buffer.from(batch.buf.subarray(batch.startOf(i), batch.endOf(i))),
     })
   }
   return { time: batch.time, options: batch.options, transactions }
@@ -129,47 +129,109 @@ test('the bytes of a batch do not change when the next one is made', () => {
   assert.ok(one.equals(copy))
 })
 
-test('what is no batch is refused with an InvariantError', () => {
-  const packr = new Packr({ useRecords: false, variableMapSize: true })
-  const good: readonly unknown[] = [
-    1,
-    5,
-    0,
-    [1, 2],
-    [7, 7],
-    [1, 2],
-    [0, 1],
-    [1, 3],
-    [['ip', 'x'], []],
-    Buffer.from('abc'),
+test('what stands in the ids comes out as it went in, surrogates without a partner too', () => {
+  const ids: readonly Id[] = [
+    { scheme: 'x509', id: 'CN=\ud83d\ude00, O=\u00e9\ufffd\ud800x' },
+    { scheme: '', id: '\0' },
   ]
-  Batch.decode(packr.pack(good))
-  const refused = (bytes: Uint8Array, what: string) =>
-    assert.throws(() => Batch.decode(bytes), { name: 'InvariantError' }, what)
-  const withField = (at: number, value: unknown) =>
-    refused(packr.pack(good.map((field, i) => (i === at ? value : field))), `${at}: ${JSON.stringify(value)}`)
-  withField(0, 2)
-  for (const column of [3, 4, 5, 6, 7]) {
-    withField(column, 'text')
-    withField(column, [1])
-    withField(column, [0, 1, 3])
-    withField(column, [0, 'a'])
-    withField(column, [0.5, 1])
+  const transactions = [{ kind: Op.check, session: 1, cxid: 1, ids, body: Buffer.from('x') }]
+  assert.deepEqual(contentOf(Batch.decode(filled(transactions).encode())).transactions, transactions)
+})
+
+test('a batch is the same before and after it is encoded, and takes nothing more then', () => {
+  const transactions = [1, 2, 3].map((cxid) => {
+    return {
+      kind: Op.multi,
+      session: 9,
+      cxid,
+      ids: [{ scheme: 'ip', id: 'x' }],
+      body: Buffer.alloc(700, cxid),
+    }
+  })
+  const batch = filled(transactions)
+  const before = contentOf(batch)
+  const bytes = Buffer.from(batch.encode())
+  assert.deepEqual(contentOf(batch), before)
+  assert.deepEqual(batch.encode(), bytes)
+  assert.deepEqual(Batch.decode(bytes).encode(), bytes)
+  assert.throws(() => batch.add(Op.check, 1, 1, [], bytes, 0, 1), { name: 'InvariantError' })
+})
+
+/** What a batch of two transactions and one run consists of, as its bytes. */
+type Parts = {
+  format?: number
+  count?: number
+  session?: number
+  auth?: number
+  length?: number
+  idLists?: number
+  ids?: number
+  textBytes?: number
+  runs?: readonly (readonly [from: number, count: number, server: number, session: number])[]
+  runCount?: number
+}
+
+function bytesOf(parts: Parts): Buffer {
+  const {
+    format = 3,
+    count = 2,
+    session = 7,
+    auth = 0,
+    length = 3,
+    idLists = 1,
+    ids = 1,
+    textBytes = 4,
+  } = parts
+  const { runs = [[1, 1, 2, 70]], runCount = runs.length } = parts
+  const out = new Writer()
+  out.int(format)
+  out.int(0)
+  out.long(1_700_000_000_000)
+  out.int(count)
+  for (const body of ['abc', 'defg']) {
+    out.int((auth << 8) | Op.check)
+    out.long(session)
+    out.int(-1)
+    out.int(body === 'abc' ? length : body.length)
+    out.raw(Buffer.from(body), 0, body.length)
   }
-  withField(6, [0, 2])
-  withField(6, [-1, 0])
-  withField(7, [2, 1])
-  withField(7, [1, 2])
-  withField(7, [1, 4])
-  withField(8, [])
-  withField(8, [['ip'], []])
-  withField(8, [[1, 2], []])
-  withField(9, null)
-  withField(9, 'abc')
-  refused(packr.pack(good.slice(0, 9)), 'nine fields')
-  refused(packr.pack({ a: 1 }), 'no list')
-  const bytes = packr.pack(good)
-  for (let length = 0; length < bytes.length; length++) refused(bytes.subarray(0, length), `${length} bytes`)
+  out.int(idLists)
+  out.int(ids)
+  for (const text of ['ip', 'me']) {
+    out.int(textBytes)
+    out.raw(Buffer.from(text, 'utf16le'), 0, text.length * 2)
+  }
+  out.int(runCount)
+  for (const [from, count, server, relation] of runs) {
+    out.int(from)
+    out.int(count)
+    out.long(server)
+    out.long(relation)
+  }
+  return Buffer.from(out.bytes())
+}
+
+test('what is no batch is refused with an InvariantError', () => {
+  const good = bytesOf({})
+  const batch = Batch.decode(good)
+  assert.deepEqual([batch.count, batch.size, batch.runs.length], [2, 7, 1])
+  assert.deepEqual(batch.encode(), good)
+  const wrong: readonly Parts[] = [
+    ...[0, 1, 2, 4, -1].map((format) => ({ format })),
+    ...[-1, 0, 1, 3, 2 ** 31 - 1].map((count) => ({ count })),
+    ...[-1, 2 ** 53, -(2 ** 52)].map((session) => ({ session })),
+    ...[1, 255, 2 ** 22].map((auth) => ({ auth })),
+    ...[-1, -2, 2, 4, 2 ** 31 - 1].map((length) => ({ length })),
+    ...[-1, 0, 2, 2 ** 31 - 1].map((idLists) => ({ idLists })),
+    ...[-1, 0, 2, 2 ** 31 - 1].map((ids) => ({ ids })),
+    ...[-1, 0, 3, 6, 2 ** 31 - 1].map((textBytes) => ({ textBytes })),
+    ...[-1, 0, 2, 2 ** 31 - 1].map((runCount) => ({ runCount })),
+  ]
+  for (const parts of wrong)
+    assert.throws(() => Batch.decode(bytesOf(parts)), { name: 'InvariantError' }, JSON.stringify(parts))
+  for (let length = 0; length < good.length; length++)
+    assert.throws(() => Batch.decode(good.subarray(0, length)), { name: 'InvariantError' }, `${length} bytes`)
+  assert.throws(() => Batch.decode(Buffer.concat([good, Buffer.alloc(1)])), { name: 'InvariantError' })
 })
 
 test('transactions that learners sent keep who sent them, in runs as long as can be', () => {
@@ -198,36 +260,33 @@ test('transactions that learners sent keep who sent them, in runs as long as can
 })
 
 test('runs that can not be are refused with an InvariantError', () => {
-  const packr = new Packr({ useRecords: false, variableMapSize: true })
-  const withRuns = (runs: unknown, version = 2) =>
-    packr.pack([
-      version,
-      5,
-      0,
-      [1, 2, 3],
-      [7, 7, 7],
-      [1, 2, 3],
-      null,
-      [1, 2, 3],
-      [[]],
-      Buffer.from('abc'),
-      runs,
-    ])
-  assert.deepEqual(Batch.decode(withRuns([0, 1, 2, 70, 1, 2, 3, 70])).runs.length, 2)
+  assert.deepEqual(
+    Batch.decode(
+      bytesOf({
+        runs: [
+          [0, 1, 2, 70],
+          [1, 1, 3, 70],
+        ],
+      }),
+    ).runs.length,
+    2,
+  )
   for (const runs of [
-    null,
-    'x',
-    [0, 1, 2],
-    [0, 0, 2, 70],
-    [0, -1, 2, 70],
-    [0, 4, 2, 70],
-    [3, 1, 2, 70],
-    [-1, 1, 2, 70],
-    [0, 2, 2, 70, 1, 1, 2, 70],
-    [1, 1, 2, 70, 0, 1, 2, 70],
-    [0.5, 1, 2, 70],
-  ])
-    assert.throws(() => Batch.decode(withRuns(runs)), { name: 'InvariantError' }, JSON.stringify(runs))
-  assert.throws(() => Batch.decode(withRuns([0, 1, 2, 70], 1)), { name: 'InvariantError' })
-  assert.throws(() => Batch.decode(withRuns([0, 1, 2, 70], 3)), { name: 'InvariantError' })
+    [[0, 0, 2, 70]],
+    [[0, -1, 2, 70]],
+    [[0, 3, 2, 70]],
+    [[2, 1, 2, 70]],
+    [[-1, 1, 2, 70]],
+    [
+      [0, 2, 2, 70],
+      [1, 1, 2, 70],
+    ],
+    [
+      [1, 1, 2, 70],
+      [0, 1, 2, 70],
+    ],
+    [[0, 1, 2 ** 53, 70]],
+    [[0, 1, 2, 2 ** 53]],
+  ] as const)
+    assert.throws(() => Batch.decode(bytesOf({ runs })), { name: 'InvariantError' }, JSON.stringify(runs))
 })
