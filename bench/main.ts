@@ -6,7 +6,16 @@ import { fileURLToPath } from 'node:url'
 
 /** The side-by-side measurement. */
 const standard = 'compare'
-const all: readonly string[] = [standard, 'store', 'apply', 'log', 'checkpoint', 'floors']
+const all: readonly string[] = [
+  standard,
+  'store',
+  'apply',
+  'log',
+  'checkpoint',
+  'watches',
+  'sessions',
+  'floors',
+]
 
 const args = process.argv.slice(2)
 const flagsAt = args.findIndex((arg) => arg.startsWith('-'))

@@ -26,8 +26,18 @@ export type WatchLists = {
   readonly recursive: readonly string[]
 }
 
-/** The watchers of a path. One watcher, the usual case, needs no Set. */
-type Watchers<W> = W | Set<W>
+/** Several watchers of one path. Every request brings the path as a string of its own: they all keep this one. */
+class Group<W> {
+  readonly path: string
+  readonly members = new Set<W>()
+
+  constructor(path: string) {
+    this.path = path
+  }
+}
+
+/** The watchers of a path. One watcher, the usual case, needs no group. */
+type Watchers<W> = W | Group<W>
 
 /**
  * The paths of one watcher, so that all can be dropped when it goes. A list that only grows is less than half of a
@@ -52,24 +62,30 @@ class PathTable<W extends object> {
   }
 
   has(path: string, watcher: W): boolean {
-    const found = this.#byPath.get(path)
-    return found instanceof Set ? found.has(watcher) : found === watcher
+    return contains(this.#byPath.get(path), watcher)
   }
 
   /** False if it was there already. */
   add(path: string, watcher: W): boolean {
     const found = this.#byPath.get(path)
+    let kept = path
     if (found === undefined) this.#byPath.set(path, watcher)
-    else if (found instanceof Set) {
-      const before = found.size
-      if (found.add(watcher).size === before) return false
+    else if (found instanceof Group) {
+      const { members } = found
+      const before = members.size
+      if (members.add(watcher).size === before) return false
+      kept = found.path
     } else if (found === watcher) return false
-    else this.#byPath.set(path, new Set([found, watcher]))
+    else {
+      const group = new Group<W>(path)
+      group.members.add(found).add(watcher)
+      this.#byPath.set(path, group)
+    }
     this.size++
     const holding = this.#byWatcher.get(watcher)
-    if (holding === undefined) this.#byWatcher.set(watcher, { paths: [path], live: 1 })
+    if (holding === undefined) this.#byWatcher.set(watcher, { paths: [kept], live: 1 })
     else {
-      holding.paths.push(path)
+      holding.paths.push(kept)
       holding.live++
     }
     return true
@@ -87,13 +103,9 @@ class PathTable<W extends object> {
     const found = this.#byPath.get(path)
     if (found === undefined) return undefined
     this.#byPath.delete(path)
-    if (found instanceof Set) {
-      this.size -= found.size
-      for (const watcher of found) this.#forget(watcher)
-    } else {
-      this.size--
-      this.#forget(found)
-    }
+    this.size -= countOf(found)
+    if (found instanceof Group) for (const watcher of found.members) this.#forget(watcher)
+    else this.#forget(found)
     return found
   }
 
@@ -126,9 +138,10 @@ class PathTable<W extends object> {
 
   #unlink(path: string, watcher: W): boolean {
     const found = this.#byPath.get(path)
-    if (found instanceof Set) {
-      if (!found.delete(watcher)) return false
-      if (found.size === 1) for (const last of found) this.#byPath.set(path, last)
+    if (found instanceof Group) {
+      const { members } = found
+      if (!members.delete(watcher)) return false
+      if (members.size === 1) for (const last of members) this.#byPath.set(path, last)
     } else if (found === watcher) this.#byPath.delete(path)
     else return false
     this.size--
@@ -146,16 +159,16 @@ class PathTable<W extends object> {
 }
 
 function countOf<W extends object>(watchers: Watchers<W>): number {
-  return watchers instanceof Set ? watchers.size : 1
+  return watchers instanceof Group ? watchers.members.size : 1
 }
 
 function contains<W extends object>(watchers: Watchers<W> | undefined, watcher: W): boolean {
-  return watchers instanceof Set ? watchers.has(watcher) : watchers === watcher
+  return watchers instanceof Group ? watchers.members.has(watcher) : watchers === watcher
 }
 
 function forEach<W extends object>(watchers: Watchers<W> | undefined, call: (watcher: W) => void): void {
   if (watchers === undefined) return
-  if (watchers instanceof Set) for (const watcher of watchers) call(watcher)
+  if (watchers instanceof Group) for (const watcher of watchers.members) call(watcher)
   else call(watchers)
 }
 
@@ -454,7 +467,7 @@ export class Watches<W extends object> {
 
   /**
    * One-shot watchers that were taken, the persistent ones of the path and, if asked for, the recursive ones of the
-   * path and its ancestors, each watcher once. A single source is given as it is: it may be a table's own Set.
+   * path and its ancestors, each watcher once. A single source is given as it is: it may be a table's own group.
    */
   #union(taken: Watchers<W> | undefined, path: string, recursive: boolean): Watchers<W> | undefined {
     const sources: Watchers<W>[] = []
@@ -471,9 +484,9 @@ export class Watches<W extends object> {
     }
     if (sources.length === 0) return taken
     if (taken === undefined && sources.length === 1) return sources[0]
-    const all = new Set<W>()
-    forEach(taken, (watcher) => all.add(watcher))
-    for (const source of sources) forEach(source, (watcher) => all.add(watcher))
+    const all = new Group<W>(path)
+    forEach(taken, (watcher) => all.members.add(watcher))
+    for (const source of sources) forEach(source, (watcher) => all.members.add(watcher))
     return all
   }
 }
