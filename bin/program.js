@@ -2,12 +2,13 @@
 // a start then looks for one file instead of a hundred and compiles next to nothing.
 import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { dirname } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { Script } from 'node:vm'
 
-/** All of our modules in one function of `parameters`. */
+/** All modules in one function of `parameters`. */
 export const programFile = fileURLToPath(new URL('../dist/zabd.js', import.meta.url))
-export const parameters = ['module', 'exports', 'require', 'importMetaUrl']
+export const parameters = ['module', 'exports', 'require', '__dirname', 'importMetaUrl']
 /** Good for one version of V8; for another one it is as if there were none. */
 export const codeFile = fileURLToPath(new URL('../dist/zabd.code', import.meta.url))
 
@@ -19,6 +20,7 @@ export function loadProgram(file = programFile, code = codeFile) {
   const compiled = existsSync(code) ? { cachedData: readFileSync(code) } : {}
   const script = new Script(source, { filename: file, ...compiled })
   const module = { exports: {} }
-  script.runInThisContext()(module, module.exports, createRequire(file), pathToFileURL(file).href)
+  const run = script.runInThisContext()
+  run(module, module.exports, createRequire(file), dirname(file), pathToFileURL(file).href)
   return { exports: module.exports, script }
 }

@@ -1,11 +1,11 @@
-// Makes of the sources what bin/zabd.js runs: dist/zabd.js, all of our modules as one script, and dist/zabd.code, what V8
-// compiles of it while a server starts on data, serves a client and stops; and what threads run. Packages stay where npm
-// has put them.
+// Makes of the sources what bin/zabd.js runs: dist/zabd.js, our modules and the packages that every start needs as one
+// script, and dist/zabd.code, what V8 compiles of it while a server starts on data, serves a client and stops; and what
+// threads run.
 //   node scripts/bundle.mjs
 // Part of `npm run build`. Without dist/zabd.code (the trial can not listen, say) a start only takes longer.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,9 +13,14 @@ import { codeFile, loadProgram, parameters, programFile } from '../bin/program.j
 
 /** What a thread of `zabd bench` runs; src/client/load-threads.ts looks for it beside the program. */
 const threadFile = join(dirname(programFile), 'load-thread.js')
+const noticesFile = join(dirname(programFile), 'zabd.licenses.txt')
 /** The trial takes half a second. */
 const trialLimitMs = 20_000
 const root = fileURLToPath(new URL('..', import.meta.url))
+/** Stay where npm has put them: native code finds its own files, and the others are needed by few. */
+const external = ['level', 'node-forge', 'jks-js', 'pino-pretty']
+/** Its other entry looks for native code, for messages full of strings: ours have few, and it takes 5 ms and 3 MiB. */
+const alias = { msgpackr: './node_modules/msgpackr/index.js' }
 
 /** In the process of a trial: runs the command, and keeps at its end what V8 has compiled. */
 async function record(args) {
@@ -29,15 +34,17 @@ async function bundle() {
   const options = {
     absWorkingDir: root,
     bundle: true,
-    packages: 'external',
+    external,
+    alias,
     platform: 'node',
     target: 'node20.19',
     sourcemap: 'linked',
     sourcesContent: false,
     logLevel: 'warning',
   }
-  await build({
+  const { metafile } = await build({
     ...options,
+    metafile: true,
     entryPoints: ['src/cli/main.ts'],
     outfile: programFile,
     format: 'cjs',
@@ -48,6 +55,22 @@ async function bundle() {
     footer: { js: '})' },
   })
   await build({ ...options, entryPoints: ['src/client/load-thread.ts'], outfile: threadFile, format: 'esm' })
+  writeFileSync(noticesFile, noticesOf(Object.keys(metafile.inputs)))
+}
+
+/** What the packages in the program ask for: their licences go with them. */
+function noticesOf(files) {
+  const packages = new Set(
+    files.flatMap((file) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(file)?.[1] ?? []),
+  )
+  const notices = [...packages].sort().map((name) => {
+    const folder = join(root, 'node_modules', name)
+    const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+    const licence = readdirSync(folder).find((file) => /^licen[cs]e/i.test(file))
+    if (licence === undefined) throw new Error(`the package ${name} has no file with its licence`)
+    return `${name} ${version}\n\n${readFileSync(join(folder, licence), 'utf8').trim()}\n`
+  })
+  return `zabd.js contains parts of these packages:\n\n${notices.join(`\n${'-'.repeat(80)}\n\n`)}`
 }
 
 /** A server in a process of its own: started, used, and ended with `signal`. */
