@@ -1,6 +1,6 @@
 // `npm run bench`: the short side-by-side measurement. `npm run bench -- store log` and so on: benchmarks by name, one after
-// another; flags go to each. Each answers one question and says which at its top; figures of a shared machine are good for
-// ratios only.
+// another; flags go to each of them. Each answers one question and says which at its top; figures of a shared machine are
+// good for ratios only.
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
@@ -14,6 +14,7 @@ const all: readonly string[] = [
   'checkpoint',
   'watches',
   'sessions',
+  'scale',
   'floors',
 ]
 

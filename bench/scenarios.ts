@@ -30,6 +30,8 @@ export type Target = {
   readonly addresses: readonly Address[]
   readonly pids: readonly number[]
   readonly root: string
+  /** Znodes that are there to be read and set. */
+  readonly keys: number
 }
 
 export type Figures = {
@@ -42,10 +44,11 @@ export type Figures = {
   readonly clientBusy?: number
 }
 
-const keys = 1000
-const valueBytes = 100
+/** Znodes that `prepare` makes, and their size. */
+export const preparedKeys = 1000
+export const valueBytes = 100
 const batch = 10
-const session = { sessionTimeoutMs: 30_000, connectTimeoutMs: 10_000, auth: [] } as const
+export const session = { sessionTimeoutMs: 30_000, connectTimeoutMs: 10_000, auth: [] } as const
 
 const only = (operation: Share['operation']): Share[] => [{ operation, share: 1 }]
 const mixed = (get: number, set: number): Share[] => [
@@ -61,6 +64,11 @@ function load(
   three = true,
 ): Scenario {
   return { name: `${name} ${connections}x${depth}`, three, kind: 'load', mix, connections, depth }
+}
+
+/** A load of one operation. */
+export function loadOf(operation: Share['operation'], connections: number, depth: number): Scenario {
+  return load(operation, only(operation), connections, depth)
 }
 
 /** In the order in which they run. */
@@ -84,7 +92,7 @@ export const scenarios: readonly Scenario[] = [
 export async function prepare(addresses: readonly Address[]): Promise<string> {
   const own = await Session.open({ ...session, address: addresses[0] as Address })
   const root = await openWorkspace(own, '/bench')
-  await fillWorkspace(own, root, keys, noise(valueBytes, 1))
+  await fillWorkspace(own, root, preparedKeys, noise(valueBytes, 1))
   await own.close()
   for (const address of addresses) {
     const other = await Session.open({ ...session, address })
@@ -107,9 +115,10 @@ export async function warmUp(target: Target, ms: number): Promise<void> {
   })
 }
 
-function planOf({
+export function planOf({
   addresses,
   root,
+  keys,
 }: Target): Omit<LoadPlan, 'mix' | 'connections' | 'depth' | 'warmUpMs' | 'measureMs'> {
   return { ...session, addresses, root, rate: undefined, keys, valueBytes, batch, seed: 1 }
 }

@@ -11,7 +11,16 @@ import { freePort, pause, until } from '../test/interop/harness/ports.ts'
 import { endGroup, startGroup } from '../test/interop/harness/processes.ts'
 import type { Machine, Ratios, Run } from './history.ts'
 import { median } from './history.ts'
-import { type Figures, measure, prepare, type Scenario, scenarios, type Target, warmUp } from './scenarios.ts'
+import {
+  type Figures,
+  measure,
+  prepare,
+  preparedKeys,
+  type Scenario,
+  scenarios,
+  type Target,
+  warmUp,
+} from './scenarios.ts'
 import {
   apache,
   type Product,
@@ -119,6 +128,7 @@ async function start(product: Product, section: Section, dir: string): Promise<S
     addresses,
     pids: servers.map(({ group }) => group.pid),
     root: await prepare(addresses),
+    keys: preparedKeys,
   }
   return {
     target,
@@ -140,7 +150,13 @@ async function startOther(product: Product | undefined, section: Section, dir: s
     await own.close()
     return true
   })
-  const target = { name: 'floor', addresses: [address], pids: [group.pid], root: '/floor' }
+  const target = {
+    name: 'floor',
+    addresses: [address],
+    pids: [group.pid],
+    root: '/floor',
+    keys: preparedKeys,
+  }
   return {
     target,
     // The floor of a lone synced write is a sync; of all else, answers without any work behind them, to as many requests.

@@ -218,11 +218,11 @@ async function measureSessions(settings: Settings, stop: AbortSignal, machine: B
   announce(settings, machine)
   const crowd = new Crowd(plan)
   const { latency, opened, failed, failedReason, elapsedMs } = await crowd.open(sessions, inProgress, stop)
-  const { lost } = crowd
+  const { lost, lostReason } = crowd
   await crowd.close()
   const troubles: string[] = []
   if (failed > 0) troubles.push(`${failed} sessions did not open: ${failedReason}`)
-  if (lost > 0) troubles.push(`${lost} sessions were lost`)
+  if (lost > 0) troubles.push(`${lost} sessions were lost: ${lostReason}`)
   return {
     rows: [{ name: 'session', perSecond: rate(opened, elapsedMs), latency, errors: new Map() }],
     elapsedMs,

@@ -32,7 +32,8 @@ export class Crowd {
   #started = 0
   /** Sessions that ended and were not closed from here. */
   lost = 0
-  pings = 0
+  /** Why the first of them did. */
+  lostReason: string | undefined
   #pinger: NodeJS.Timeout | undefined
 
   constructor(plan: CrowdPlan) {
@@ -81,7 +82,6 @@ export class Crowd {
         }
         if (session.done) return
         session.value.ping()
-        this.pings++
       }
     }, pingStepMs)
   }
@@ -112,7 +112,10 @@ export class Crowd {
           reply: () => {},
           event: () => {},
           ended: (reason) => {
-            if (this.#sessions.delete(session) && reason !== undefined) this.lost++
+            if (this.#sessions.delete(session) && reason !== undefined) {
+              this.lost++
+              this.lostReason ??= reason.message
+            }
             this.#closing.get(session)?.()
             resolve(reason?.message ?? 'closed')
           },

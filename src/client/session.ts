@@ -28,7 +28,7 @@ export class RequestError extends Error {
 }
 
 /** Requests of a bulk that are under way at a time; enough to keep a server busy, little enough for its queues. */
-const bulkDepth = 64
+const bulkDepth = 16
 /** Operations in each multi of a bulk. */
 const bulkBatch = 100
 /** A session that has nothing to do pings this often. */
