@@ -295,6 +295,46 @@ test('a watcher that never reads is cut off when 256 MiB of events wait for it',
   assert.deepEqual(backend.lines, ['connection closed: the client does not read what it is sent'])
 })
 
+test('short output for a client that reads nothing is held in about its length', async (t) => {
+  const { connection, socket, client } = await loneSession(t)
+  client.stopReading()
+  const long = frame(Buffer.alloc(mib))
+  while (socket.writableLength < mib) {
+    connection.notify(long)
+    connection.flush()
+  }
+  const event = frame(Buffer.alloc(60))
+  const count = 4000
+  const before = await heldBytes()
+  for (let i = 0; i < count; i++) {
+    // Two of them: neither goes as the bytes that all watchers share.
+    connection.notify(event)
+    connection.notify(event)
+    connection.flush()
+  }
+  const grown = (await heldBytes()) - before
+  assert.ok(grown < 4 * mib, `${grown} bytes are held for ${2 * count * event.length}`)
+})
+
+test('an event alone, events together and events beside replies reach the client in their order', async (t) => {
+  const { connection, client, socket } = await loneSession(t)
+  const event = (n: number) => frame(Buffer.concat([Buffer.alloc(4, -1), Buffer.alloc(16, n)]))
+  const seen: number[] = []
+  client.onFrame = ({ xid, start }) => seen.push(xid === -1 ? (start[10] ?? 0) : 1000 + xid)
+  const shared = event(1)
+  connection.notify(shared)
+  await client.received(2)
+  connection.notify(event(2))
+  connection.notify(event(3))
+  await client.received(4)
+  connection.notify(event(4))
+  socket.emit('data', request(5, Op.exists, body.pathWatch('/')))
+  connection.notify(event(6))
+  await client.received(7)
+  assert.deepEqual(seen, [1, 2, 3, 4, 1005, 6])
+  assert.deepEqual(shared, event(1))
+})
+
 test('a frame that comes byte by byte costs about its length', async (t) => {
   const { backend, socket } = await loneSession(t)
   const bytes = request(1, Op.create, body.create('/x', { data: Buffer.alloc(mib - 200) }))
