@@ -22,6 +22,7 @@ import {
 } from './records.ts'
 import { type Segment, Segments } from './segments.ts'
 import type { LogIndex, LogStore, StorageError, StorageLogger } from './types.ts'
+import { WriteAhead } from './write-ahead.ts'
 import { WriteGate } from './write-gate.ts'
 
 /** Entries per chunk of a reading iterator; big ones end a chunk earlier by their bytes. */
@@ -67,6 +68,8 @@ export class LevelLog implements LogStore {
   #tail: Ends
   /** What was written into the active segment, about. */
   #activeBytes: number
+  /** Of the active segment. */
+  #writeAhead: WriteAhead
   #appending = false
   /** Number of truncations and resets under way or waiting. */
   #shrinking = 0
@@ -85,6 +88,7 @@ export class LevelLog implements LogStore {
     this.#votings = found.votings
     this.#tail = found.tail
     this.#activeBytes = found.activeBytes
+    this.#writeAhead = new WriteAhead(found.segments.active.dir)
   }
 
   /** Makes an empty log for data `dataId`, where there is none with any history. Rejects with StorageError. */
@@ -168,6 +172,7 @@ export class LevelLog implements LogStore {
     this.#tail = tail
     this.#votings = votings
     this.#activeBytes += bytes
+    if (this.#options.sync) this.#writeAhead.wrote(bytes, entries.length)
   }
 
   async saveEpochs(epochs: Epochs): Promise<void> {
@@ -209,7 +214,7 @@ export class LevelLog implements LogStore {
       const changes = { lastZxid: zxid, trimmedTo: zxid, installs, diverged: false, segments: [next.number] }
       await this.#save(changes, voting === undefined ? [] : [voting])
       this.#lastZxid = zxid
-      this.#begin(next, [])
+      await this.#begin(next, [])
     })
     this.#install = undefined
     await this.#clearing
@@ -232,7 +237,7 @@ export class LevelLog implements LogStore {
       const numbers = [...kept, ...(next === undefined ? [] : [next])].map(({ number }) => number)
       await this.#save({ trimmedTo, segments: numbers })
       if (next === undefined) this.#removeLater(this.#segments.replace(kept))
-      else this.#begin(next, kept)
+      else await this.#begin(next, kept)
     })
     await this.#clearing
   }
@@ -293,6 +298,7 @@ export class LevelLog implements LogStore {
   async reopen(): Promise<void> {
     const known = this.#lastZxid
     await this.#gate.reopen(async () => {
+      await this.#writeAhead.close()
       await this.#segments.close()
       await this.#clearing
       const found = await recover(this.#options)
@@ -309,6 +315,7 @@ export class LevelLog implements LogStore {
       this.#votings = found.votings
       this.#tail = found.tail
       this.#activeBytes = found.activeBytes
+      this.#writeAhead = new WriteAhead(found.segments.active.dir)
     })
     const reset = await this.#install?.()
     if (reset !== undefined) await this.reset(reset)
@@ -324,6 +331,7 @@ export class LevelLog implements LogStore {
     await this.#gate.inOrder(async () => {
       if (this.#closed) return
       this.#closed = true
+      await this.#writeAhead.close()
       await this.#segments.close()
       if (this.failure !== undefined || this.#state.clean) return
       try {
@@ -377,8 +385,10 @@ export class LevelLog implements LogStore {
     const segments = kept.map(({ number }) => number)
     const votings = this.#votings.filter((voting) => voting.zxid <= zxid)
     await this.#save({ lastZxid: zxid, segments }, votings)
+    const before = this.#segments.active
     this.#removeLater(this.#segments.replace(kept))
     const { active } = this.#segments
+    if (active !== before) await this.#writeAheadIn(active)
     await deleteBeyond(active.db, zxid)
     this.#lastZxid = zxid
     this.#tail = await tailOf(active, dir, this.#state, zxid)
@@ -411,11 +421,17 @@ export class LevelLog implements LogStore {
   }
 
   /** From now on entries go to `next`, behind the segments `before`, and all others are deleted. */
-  #begin(next: Segment, before: readonly Segment[]): void {
+  async #begin(next: Segment, before: readonly Segment[]): Promise<void> {
     next.start = this.#lastZxid
     this.#tail = { from: this.#lastZxid, lasts: [] }
     this.#activeBytes = 0
     this.#removeLater(this.#segments.replace([...before, next]))
+    await this.#writeAheadIn(next)
+  }
+
+  async #writeAheadIn({ dir }: Segment): Promise<void> {
+    await this.#writeAhead.close()
+    this.#writeAhead = new WriteAhead(dir)
   }
 
   /** Deletes segments in the background; a failure fails the store. */

@@ -8,6 +8,7 @@ import { dirname, join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { explain } from '../../src/cli/exit.ts'
 import { startServer } from '../../src/node/server.ts'
+import { writtenBytes } from '../support/disk-scratch.ts'
 import { type LogLine, memoryLogger, testConfig } from '../support/in-process.ts'
 import { spawnServer, testDir } from '../support/load-process.ts'
 import { connect, type MultiOp, multiOp, ok, type RawClient, within } from '../support/raw-client.ts'
@@ -73,8 +74,7 @@ describe('damaged data', () => {
     await cp(killed.dir, dir, { recursive: true })
     const logDir = join(dir, 'data/zabd/log/000001')
     const newest = await newestOf(logDir, '.log')
-    const { size } = await stat(join(logDir, newest))
-    await truncate(join(logDir, newest), size - 1)
+    await truncate(join(logDir, newest), (await writtenBytes(join(logDir, newest))) - 1)
     const first = await serve(dir)
     const client = await connect(first)
     const count = await countOf(client, killed)
@@ -167,7 +167,7 @@ async function damageEverywhere(t: TestContext, written: Written, least: number)
   const scratch = await testDir(t)
   const root = join(written.dir, 'data/zabd')
   for (const name of await filesBelow(root)) {
-    for (const damage of damagesOf((await stat(join(root, name))).size)) {
+    for (const damage of damagesOf(await writtenBytes(join(root, name)))) {
       const copy = join(scratch, 'copy')
       await mkdir(copy)
       await cp(written.dir, copy, { recursive: true })

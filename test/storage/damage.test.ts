@@ -7,7 +7,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { openStorage } from '../../src/storage/open.ts'
 import { StorageError } from '../../src/storage/types.ts'
 import type { Entry } from '../../src/zab/types.ts'
-import { checkpointAt, copyOf, openIn, scratchDir } from '../support/disk-scratch.ts'
+import { checkpointAt, copyOf, openIn, scratchDir, writtenBytes } from '../support/disk-scratch.ts'
 import { entriesAfter, readAll, reconfiguration } from '../support/log-conformance.ts'
 
 type Written = {
@@ -128,7 +128,7 @@ async function damageEverywhere(t: TestContext, dir: string, check: (seen: strin
   for (const name of ['log.state', ...names].sort()) {
     const file = await stat(join(dir, 'zabd', name))
     if (/(LOCK|LOG|LOG\.old)$/.test(name) || file.isDirectory()) continue
-    const { size } = file
+    const size = await writtenBytes(join(dir, 'zabd', name))
     for (const damage of damagesOf(size, name)) {
       const copy = join(scratch, 'copy')
       await cp(dir, copy, { recursive: true })

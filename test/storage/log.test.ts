@@ -9,7 +9,15 @@ import type { OpenStorageOptions } from '../../src/storage/open.ts'
 import type { LogStore } from '../../src/storage/types.ts'
 import { faultyLog } from '../support/disk.ts'
 import { type MemoryLog, memoryLog } from '../support/disk-memory.ts'
-import { checkpointAt, metaAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
+import {
+  checkpointAt,
+  copyOf,
+  metaAt,
+  openIn,
+  rejectsWith,
+  scratchDir,
+  writtenBytes,
+} from '../support/disk-scratch.ts'
 import {
   entriesAfter,
   type LogUnderTest,
@@ -151,14 +159,34 @@ describe('the log', () => {
     assert.deepEqual(await segmentsIn(dir), ['000002', '000003'])
   })
 
+  it('has zeros ahead in its file, over which it writes', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir)
+    const entries = entriesAfter(0, Array(40).fill(1)).map((entry) => ({
+      ...entry,
+      bytes: Buffer.alloc(20_000, 1),
+    }))
+    for (const entry of entries.slice(0, 20)) {
+      await storage.log.append([entry])
+      await zerosAhead(dir)
+    }
+    const killed = await copyOf(t, dir)
+    const again = await openIn(t, killed)
+    assert.deepEqual(await readAll(again.log, 0), entries.slice(0, 20))
+    for (const entry of entries.slice(20)) await again.log.append([entry])
+    await again.close()
+    assert.deepEqual(await readAll((await openIn(t, killed)).log, 0), entries)
+  })
+
   it('writes what is appended while the caller keeps its thread', async (t) => {
     const dir = await scratchDir(t)
-    const { log } = await openIn(t, dir)
+    const { log } = await openIn(t, dir, { sync: false })
     await log.append(entriesAfter(0, [1]))
-    const before = writeAheadBytes(dir)
+    const before = statSync(writeAheadFile(dir)).size
     const appended = log.append(entriesAfter(1, [1]))
     const until = performance.now() + 10_000
-    while (writeAheadBytes(dir) === before) assert.ok(performance.now() < until, 'nothing was written')
+    while (statSync(writeAheadFile(dir)).size === before)
+      assert.ok(performance.now() < until, 'nothing was written')
     await appended
   })
 
@@ -213,11 +241,19 @@ async function segmentsIn(dir: string): Promise<string[]> {
   return (await readdir(join(dir, 'zabd/log'))).sort()
 }
 
-/** Bytes of the write-ahead files of the log in `dir`. */
-function writeAheadBytes(dir: string): number {
+/** The newest write-ahead file of the first segment of the log in `dir`. */
+function writeAheadFile(dir: string): string {
   const path = join(dir, 'zabd/log/000001')
-  const files = readdirSync(path).filter((name) => name.endsWith('.log'))
-  return files.reduce((sum, name) => sum + statSync(join(path, name)).size, 0)
+  const names = readdirSync(path).filter((name) => name.endsWith('.log'))
+  return join(path, names.sort().at(-1) ?? assert.fail('there is none'))
+}
+
+/** Waits until the write-ahead file is longer than what is written into it. */
+async function zerosAhead(dir: string): Promise<void> {
+  const path = writeAheadFile(dir)
+  const until = performance.now() + 10_000
+  while (statSync(path).size === (await writtenBytes(path)))
+    assert.ok(performance.now() < until, 'there are no zeros')
 }
 
 async function summary(log: LogStore) {

@@ -1,6 +1,6 @@
 // Directories and storages that a test uses and that are gone when it ends.
 import assert from 'node:assert/strict'
-import { cp, mkdtemp, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -62,6 +62,14 @@ export async function copyOf(t: TestContext, dir: string): Promise<string> {
 /** The meta of a checkpoint at `zxid`. */
 export function metaAt(zxid: number, state: unknown = null): CheckpointMeta {
   return { zxid, nodes: 0, digestHigh: 0, digestLow: 0, state }
+}
+
+/** Bytes of a file up to the zeros at its end, which a write-ahead file has. */
+export async function writtenBytes(path: string): Promise<number> {
+  const bytes = await readFile(path)
+  let end = bytes.length
+  while (end > 0 && bytes[end - 1] === 0) end--
+  return end
 }
 
 /** Does `work` in a database that nobody has open. */
