@@ -342,6 +342,7 @@ export class SimPeers implements Peers {
       this.#network.tell(this.id, from, message)
       this.#handler.received(from, message)
     })
+    if (!this.#closed && !this.process.dead) this.#handler.handled()
     this.flush()
   }
 

@@ -608,7 +608,11 @@ export class Node implements Backend, PeerHandler {
 
   received(from: number, message: PeerMessage): void {
     this.#guard(() => this.#received(from, message))
-    this.#planTurn()
+  }
+
+  /** At once, and not in a turn of its own: a lone write waits for several such hops. */
+  handled(): void {
+    this.#guard(() => this.#advance())
   }
 
   #received(from: number, message: PeerMessage): void {

@@ -618,7 +618,10 @@ class Network implements TcpPeers {
       { socket, remote, dialed, address, maxFrameBytes, maxBacklogBytes, now, soon },
       {
         message: (message) => this.#handler.received(id, message),
-        handled: () => this.flush(),
+        handled: () => {
+          if (!this.#closed) this.#handler.handled()
+          this.flush()
+        },
         down: (reason) => this.#lose(relation, link, reason),
       },
     )

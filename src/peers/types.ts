@@ -26,6 +26,8 @@ export interface PeerHandler {
   lost(peer: number): void
   /** Bytes in the message are views of what was read. May throw PeerFault. */
   received(from: number, message: PeerMessage): void
+  /** All messages of what arrived together were given. */
+  handled(): void
 }
 
 export interface Peers {

@@ -111,6 +111,7 @@ export async function startPeers(
         heard.push({ type: 'received', peer, message })
         onMessage?.(peer, message)
       },
+      handled: () => undefined,
     },
     logger: {
       debug: (_, text) => log.push({ level: 'debug', text }),
