@@ -15,6 +15,7 @@ const all: readonly string[] = [
   'watches',
   'sessions',
   'scale',
+  'profile',
   'floors',
 ]
 
