@@ -253,14 +253,13 @@ export class LevelLog implements LogStore {
     try {
       const lasts = await this.#gate.read('reading the index of the log', async () => {
         const { dir } = this.#options
-        const runs: number[][] = []
-        for (const [i, segment] of list.entries()) {
+        const runs = list.map(async (segment, i) => {
           const end = list[i + 1]?.start
-          if (end !== undefined && end <= state.trimmedTo) continue
+          if (end !== undefined && end <= state.trimmedTo) return []
           const rest = end === undefined ? tail : await tailOf(segment, dir, state, end)
-          runs.push(...(await runsUpTo(rest.from, segment, dir, state)), [...rest.lasts])
-        }
-        const lasts = runs.flat().filter((last) => last > state.trimmedTo)
+          return [...(await runsUpTo(rest.from, segment, dir, state)).flat(), ...rest.lasts]
+        })
+        const lasts = (await Promise.all(runs)).flat().filter((last) => last > state.trimmedTo)
         const at = lasts.at(-1) ?? state.trimmedTo
         if (at !== lastZxid) throw hole(dir, at, lastZxid)
         return lasts
@@ -620,7 +619,8 @@ function checkedVoting({ entry }: StoredEntry, known: ReadonlySet<number>, dir: 
 
 /** Where those entries of a segment end that no record of ends has. It ends at `end`. */
 async function tailOf({ db, start }: Segment, dir: string, state: LogState, end: number): Promise<Ends> {
-  const keys = db.keys({ reverse: true, highWaterMarkBytes: chunkBytes, fillCache: false })
+  // More than a run does not follow its record. Without the limit LevelDB would read on ahead, through all entries.
+  const keys = db.keys({ reverse: true, limit: endsPerRecord, fillCache: false })
   const firsts: number[] = []
   let from = start
   for await (const key of keys) {
@@ -631,6 +631,7 @@ async function tailOf({ db, start }: Segment, dir: string, state: LogState, end:
     firsts.unshift(zxidOfKey(key))
   }
   if (from > Math.max(end, state.trimmedTo)) throw hole(dir, end, from)
+  if (firsts.length === endsPerRecord) throw corrupt(dir, 'a record of where entries end is missing')
   const lasts: number[] = []
   for (const [i, next] of firsts.slice(1).entries()) {
     // Within an epoch zxids have no gaps; only where another begins the next entry's `prev` is needed.

@@ -111,6 +111,7 @@ describe('a log whose records of where entries end do not fit', () => {
   const changes: [string, (db: Db, state: LogState) => Promise<void>][] = [
     ['damaged', (db) => db.put(endsKey(512), Buffer.from('damaged, and long enough to be one'))],
     ['missing', (db) => db.del(endsKey(512))],
+    ['missing at the end', (db) => db.del(endsKey(1024))],
     [
       'of entries beyond its end',
       (db) => db.put(endsKey(2000), encodeEnds({ from: 1024, lasts: [2000] }, 1)),
