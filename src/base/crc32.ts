@@ -61,6 +61,11 @@ export function crcInt(crc: number, value: number): number {
   )
 }
 
+/** Takes in a number within ±2^53 as 64 bits, big-endian. */
+export function crcLong(crc: number, value: number): number {
+  return crcInts(crc, Math.floor(value / 2 ** 32), value | 0)
+}
+
 /** Takes in a 64 bit number as two halves, big-endian. */
 export function crcInts(crc: number, high: number, low: number): number {
   return (

@@ -1,7 +1,7 @@
 // Applies transactions: the one place where the rules of every write operation are (semantics.md sections 1-8, 11).
 // Deterministic by contract: depends on the transaction and the tree alone, an error is a value, and a failed write
 // changes nothing but the last zxid. Replies are encoded here, since only here the state is the right one.
-import { assert, InvariantError } from '../base/assert.ts'
+import { InvariantError } from '../base/assert.ts'
 import { Code, ZkError } from '../base/errors.ts'
 import { CreateFlag, EventType, Op, Perm } from '../base/opcodes.ts'
 import { hasNul, lastSlash, pathProblem } from '../base/paths.ts'
@@ -12,10 +12,12 @@ import { readAcls } from './acl-codec.ts'
 import { type Batch, BatchOption } from './batch.ts'
 import { writeStat } from './stat.ts'
 import { NONE, NodeKind, type NodeRef } from './store.ts'
+import { copyBytes } from './store-bytes.ts'
 import type { Tree } from './tree.ts'
 
 const maxTtl = 2 ** 40 - 1
 const noBytes = Buffer.alloc(0)
+const zero = 0x30
 /** Longer multis are not judged beforehand: looking for repeated znodes would cost more than undoing. */
 const judgedMax = 64
 /** Numbers that `#judged` has for each operation. */
@@ -63,7 +65,8 @@ export class Applier {
    */
   apply(batch: Batch, index: number, zxid: number, wanted: boolean): void {
     const tree = this.tree
-    assert(zxid > tree.zxid, `transaction ${zxid} is not after ${tree.zxid}`)
+    // An assertion would make its text every time.
+    if (zxid <= tree.zxid) throw new InvariantError(`transaction ${zxid} is not after ${tree.zxid}`)
     this.#wanted = wanted
     this.#zxid = zxid
     this.#time = batch.time
@@ -159,16 +162,16 @@ export class Applier {
     const nodeKind = kindOf(flags)
     if (nodeKind === NodeKind.ephemeral && this.#session === 0) return Code.ephemeralOnLocalSession
     let slash = lastSlash(buf, start, end)
-    if (slash < 0 || hasNul(buf, start, end)) return Code.badArguments
+    if (slash < 0) return Code.badArguments
     let list: readonly Acl[] = openAcl
     if (requested !== openAcl) {
       const fixed = fixAcl(requested, this.#ids)
-      if (fixed.code !== Code.ok) return fixed.code
+      if (fixed.code !== Code.ok) return unlessNul(fixed.code, buf, start, end)
       list = fixed.list
     }
     const parent = this.#find(buf, start, slash)
-    if (parent === NONE) return Code.noNode
-    if (this.#mayNot(parent, Perm.create)) return Code.noAuth
+    if (parent === NONE) return unlessNul(Code.noNode, buf, start, end)
+    if (this.#mayNot(parent, Perm.create)) return unlessNul(Code.noAuth, buf, start, end)
     if (
       flags === CreateFlag.persistentSequential ||
       flags === CreateFlag.ephemeralSequential ||
@@ -235,10 +238,15 @@ export class Applier {
   #appendSequence(buf: Buffer, start: number, end: number, sequence: number): number {
     const length = end - start
     if (this.#path.length < length + 16) this.#path = Buffer.alloc(length * 2 + 16)
-    buf.copy(this.#path, 0, start, end)
-    const digits =
-      sequence < 0 ? `-${String(-sequence).padStart(9, '0')}` : String(sequence).padStart(10, '0')
-    return length + this.#path.write(digits, length, 'latin1')
+    const path = this.#path
+    copyBytes(buf, start, path, 0, length)
+    if (sequence < 0) return length + path.write(`-${String(-sequence).padStart(9, '0')}`, length, 'latin1')
+    let rest = sequence
+    for (let at = length + 9; at >= length; at--) {
+      path[at] = zero + (rest % 10)
+      rest = Math.floor(rest / 10)
+    }
+    return length + 10
   }
 
   /** ZooKeeper knows the root by '' as well as by '/'. */
@@ -258,12 +266,13 @@ export class Applier {
     const version = r.int()
     if (this.#sessionGone) return Code.sessionExpired
     const slash = lastSlash(r.buf, start, end)
-    if (slash < 0 || hasNul(r.buf, start, end) || this.#isSystemPath(start, end)) return Code.badArguments
+    if (slash < 0 || this.#isSystemPath(start, end)) return Code.badArguments
     const parent = this.#find(r.buf, start, slash)
-    if (parent === NONE) return Code.noNode
-    if (this.#mayNot(parent, Perm.delete)) return Code.noAuth
-    const node = store.find(r.buf, start, end)
-    if (node === NONE) return Code.noNode
+    if (parent === NONE) return unlessNul(Code.noNode, r.buf, start, end)
+    if (this.#mayNot(parent, Perm.delete)) return unlessNul(Code.noAuth, r.buf, start, end)
+    // The parent of //x is no znode, though / is found.
+    const node = slash - start === 1 ? NONE : store.findChild(parent, r.buf, slash + 1, end)
+    if (node === NONE) return unlessNul(Code.noNode, r.buf, start, end)
     if (version !== -1 && version !== store.version(node)) return Code.badVersion
     if (store.numChildren(node) > 0) return Code.notEmpty
     this.#remove(node)
@@ -551,6 +560,11 @@ export class Applier {
     this.tree.changeSettings({ rulesVersion, ensembleId, secret })
     return Code.ok
   }
+}
+
+/** A NUL is wrong before anything else is; it is looked for only where the whole path is not judged anyway. */
+function unlessNul(code: number, buf: Uint8Array, start: number, end: number): number {
+  return hasNul(buf, start, end) ? Code.badArguments : code
 }
 
 function kindOf(flags: number): number {

@@ -1,7 +1,7 @@
 // The digest of a znode: CRC-32 over path, data and stat (storage-v2.md section 4). Computed where the bytes lie: at every
 // 128th transaction all znodes that changed since need theirs. It changes nothing and keeps no sum; that is the tree's.
-import { crcByte, crcEnd, crcInt, crcInts, crcStart } from '../base/crc32.ts'
-import { NONE, NodeKind, type NodeRef, NodeStat, type Store } from './store.ts'
+import { crcByte, crcEnd, crcInts, crcLong, crcStart } from '../base/crc32.ts'
+import { NONE, NodeKind, type NodeRef, type Store } from './store.ts'
 
 const slash = 0x2f
 const half = 2 ** 32
@@ -18,7 +18,6 @@ export class NodeDigests {
   readonly #parents = new Int32Array(parentsKept)
   readonly #paths = new Float64Array(parentsKept)
   readonly #unknown: NodeRef[] = []
-  readonly #stat = new NodeStat()
 
   constructor(store: Store) {
     this.#store = store
@@ -42,16 +41,8 @@ export class NodeDigests {
       crc = store.crcOfName(node, crcByte(parent, slash))
     }
     crc = store.crcOfData(node, crc)
-    const stat = this.#stat
-    store.readStat(node, stat)
-    crc = crcLong(crc, stat.czxid)
-    crc = crcLong(crc, stat.mzxid)
-    crc = crcLong(crc, stat.pzxid)
-    crc = crcLong(crc, stat.ctime)
-    crc = crcLong(crc, stat.mtime)
-    crc = crcInts(crc, stat.version, stat.cversion)
-    crc = crcInt(crc, stat.aversion)
-    return crcEnd(this.#crcOfOwner(crc, node, stat.kind))
+    crc = store.crcOfStat(node, crc)
+    return crcEnd(this.#crcOfOwner(crc, node))
   }
 
   /** The running CRC of a znode's path as its children have it: the root's is empty. */
@@ -80,9 +71,9 @@ export class NodeDigests {
     return this.#parents[slot] === node ? this.#paths[slot] : undefined
   }
 
-  #crcOfOwner(crc: number, node: NodeRef, kind: number): number {
+  #crcOfOwner(crc: number, node: NodeRef): number {
     const store = this.#store
-    switch (kind) {
+    switch (store.kind(node)) {
       case NodeKind.persistent:
         return crcInts(crc, 0, 0)
       case NodeKind.container:
@@ -95,8 +86,4 @@ export class NodeDigests {
         return crcLong(crc, store.owner(node))
     }
   }
-}
-
-function crcLong(crc: number, value: number): number {
-  return crcInts(crc, Math.floor(value / half), value | 0)
 }

@@ -328,6 +328,14 @@ class FlatStore implements Store {
     this.#records.setStat(node, stat)
   }
 
+  setBirth(node: NodeRef, zxid: number, timeMs: number): void {
+    this.#records.setBirth(node, zxid, timeMs)
+  }
+
+  crcOfStat(node: NodeRef, crc: number): number {
+    return this.#records.crcOfStat(node, crc)
+  }
+
   czxid(node: NodeRef): number {
     return this.#records.czxid(node)
   }

@@ -113,6 +113,10 @@ export interface Store {
   readStat(node: NodeRef, stat: NodeStat): void
   /** Sets what `readStat` reads, but for the number of children and the length of the data. */
   setStat(node: NodeRef, stat: NodeStat): void
+  /** Sets the zxids and times of a znode that was just created. */
+  setBirth(node: NodeRef, zxid: number, timeMs: number): void
+  /** Takes the numbers of the stat into a running CRC: czxid, mzxid, pzxid, ctime, mtime; version, cversion, aversion. */
+  crcOfStat(node: NodeRef, crc: number): number
   czxid(node: NodeRef): number
   setCzxid(node: NodeRef, zxid: number): void
   mzxid(node: NodeRef): number

@@ -184,11 +184,7 @@ export class Tree {
     this.touch(node)
     store.setCversion(parent, (store.cversion(parent) + 1) | 0)
     store.setPzxid(parent, zxid)
-    store.setCzxid(node, zxid)
-    store.setMzxid(node, zxid)
-    store.setPzxid(node, zxid)
-    store.setCtime(node, time)
-    store.setMtime(node, time)
+    store.setBirth(node, zxid, time)
     store.setAcl(node, acl)
     this.acls.retain(acl)
     if (length >= 0) {

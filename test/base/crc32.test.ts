@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { crc32 } from 'node:zlib'
 import fc from 'fast-check'
-import { crcByte, crcBytes, crcEnd, crcInt, crcInts, crcStart } from '../../src/base/crc32.ts'
+import { crcByte, crcBytes, crcEnd, crcInt, crcInts, crcLong, crcStart } from '../../src/base/crc32.ts'
 
 const bytes = fc.uint8Array({ maxLength: 40 })
 const int = fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 })
@@ -14,6 +14,11 @@ const piece = fc.oneof(
   }),
   fc.nat(255).map((byte) => ({ part: Uint8Array.of(byte), take: (crc: number) => crcByte(crc, byte) })),
   int.map((value) => ({ part: intBytes(value), take: (crc: number) => crcInt(crc, value) })),
+  fc.maxSafeInteger().map((value) => {
+    const part = Buffer.alloc(8)
+    part.writeBigInt64BE(BigInt(value))
+    return { part, take: (crc: number) => crcLong(crc, value) }
+  }),
   fc.tuple(int, int).map(([high, low]) => {
     return {
       part: Buffer.concat([intBytes(high), intBytes(low)]),
