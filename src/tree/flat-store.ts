@@ -73,12 +73,14 @@ class FlatStore implements Store {
     while (true) {
       const from = at
       let hash = hashStart(node)
+      let last = 0
       for (; at < end; at++) {
         const byte = buf[at]!
         if (byte === slash) break
-        hash = hashByte(hash, byte)
+        if (at > from) hash = hashByte(hash, last)
+        last = byte
       }
-      node = this.#lookUp(node, buf, from, at - from, hashEnd(hash))
+      node = this.#lookUp(node, buf, from, at - from, hashEnd(hash, last))
       if (node === NONE || at === end) return node
       at++
     }

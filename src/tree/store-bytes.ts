@@ -40,7 +40,8 @@ export function equalBytes(a: Uint8Array, from: number, b: Uint8Array, at: numbe
  * Hash of a child's name under a parent, 32 bits signed, a byte at a time so that `find` can look for the next slash
  * in the same pass: FNV-1a from a start that spreads the parents, ended by MurmurHash3's finalizer because the index
  * uses the low bits. Every step is a bijection of the hash so far: one name below a million parents never collides
- * in full.
+ * in full. The last byte is put in behind the finalizer: siblings that are numbered in a row lie in a row of the index, so
+ * that making them, or finding them in order, stays within few lines of the processor's cache.
  */
 /** The hash of no bytes yet. */
 export function hashStart(parent: number): number {
@@ -52,18 +53,19 @@ export function hashByte(hash: number, byte: number): number {
   return Math.imul(hash ^ byte, 0x01000193)
 }
 
-/** The hash of all bytes taken in. */
-export function hashEnd(hash: number): number {
+/** The hash of all bytes taken in and the last one, which is not. */
+export function hashEnd(hash: number, last: number): number {
   let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35)
-  return mixed ^ (mixed >>> 16)
+  return mixed ^ (mixed >>> 16) ^ last
 }
 
 /** The three in one: the hash of the child `name[start, end)`. */
 export function hashName(parent: number, name: Uint8Array, start: number, end: number): number {
   let hash = hashStart(parent)
-  for (let at = start; at < end; at++) hash = hashByte(hash, name[at]!)
-  return hashEnd(hash)
+  const last = end - 1
+  for (let at = start; at < last; at++) hash = hashByte(hash, name[at]!)
+  return hashEnd(hash, end > start ? name[last]! : 0)
 }
 
 /**
