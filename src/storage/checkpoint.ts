@@ -2,7 +2,7 @@
 // (docs/storage.md). It never looks into a record; what makes a checkpoint of changes is one atomic synced write.
 import { assert } from '../base/assert.ts'
 import type { VotingAt } from '../zab/types.ts'
-import { chunkBytes, type Database, type Db } from './database.ts'
+import { chunkBytes, type Database, type Db, mappedBytesMax } from './database.ts'
 import { storageError } from './errors.ts'
 import { decodeMeta, encodeMeta, type MetaRecord, metaKey } from './records.ts'
 import type {
@@ -97,6 +97,7 @@ export class LevelCheckpoint implements CheckpointStore {
   ): Promise<void> {
     const records = recordsOf(this.#database.db, this.#record)
     let count = 0
+    let bytes = 0
     try {
       let next = this.#chunk(records)
       for (;;) {
@@ -105,7 +106,10 @@ export class LevelCheckpoint implements CheckpointStore {
         // LevelDB reads on its own thread while this one decodes.
         next = this.#chunk(records)
         next.catch(() => {})
-        for (const [key, value] of chunk) each(key.subarray(1), value)
+        for (const [key, value] of chunk) {
+          each(key.subarray(1), value)
+          bytes += value.length
+        }
         count += chunk.length
         progress?.(count)
       }
@@ -113,8 +117,9 @@ export class LevelCheckpoint implements CheckpointStore {
       await records.close()
     }
     await this.#swept
-    // All of the checkpoint is mapped now, and nothing of it will be read soon, unless others are at work in it.
-    if (this.#sink === undefined && this.#readers === 0) await this.#database.renew()
+    // Nothing of it will be read soon, unless others are at work in it.
+    const idle = this.#sink === undefined && this.#readers === 0
+    if (idle && bytes > mappedBytesMax) await this.#database.renew()
   }
 
   reader(): CheckpointReader {

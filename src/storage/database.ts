@@ -26,6 +26,12 @@ export type DbOptions = {
 /** An iterator hands out about this much at a time: LevelDB's own 16 KiB cost twice the time. */
 export const chunkBytes = 1 << 20
 
+/**
+ * LevelDB maps each table that is read into memory, and keeps it so until the database is closed. So much of it may stay; where
+ * a start reads more, the database is closed and opened again.
+ */
+export const mappedBytesMax = 4 << 20
+
 /** An open LevelDB directory, its order of writes and its failed state. */
 export class Database {
   readonly dir: string
@@ -92,14 +98,14 @@ export class Database {
   }
 
   /**
-   * Closes and opens again, which gives memory back: LevelDB maps each table that is read and keeps it so. No iterator may be
-   * open and no batch begun. Rejects with StorageError.
+   * Closes and opens again, which gives back what is mapped (mappedBytesMax). No iterator may be open and no batch begun.
+   * Rejects with StorageError.
    */
   async renew(): Promise<void> {
     await this.#gate.inOrder(async () => {
       await this.#gate.read('opening the database again', async () => {
         await this.#db.close()
-        this.#db = await openLevel(this.dir, this.#options, false)
+        await this.#db.open()
       })
     })
   }

@@ -243,6 +243,12 @@ export class LevelLog implements LogStore {
   }
 
   async index(): Promise<LogIndex> {
+    const index = await this.#index()
+    await this.#giveBack()
+    return index
+  }
+
+  async #index(): Promise<LogIndex> {
     assert(this.#shrinking === 0, 'the log is indexed while it is being truncated')
     const { list } = this.#segments
     const tail = this.#tail
@@ -268,6 +274,12 @@ export class LevelLog implements LogStore {
     } finally {
       this.#segments.release(list)
     }
+  }
+
+  /** A start reads what it may never read again, and all that it reads stays mapped. */
+  async #giveBack(): Promise<void> {
+    if (this.failure !== undefined) return
+    await this.#gate.read('opening the log again', () => this.#gate.inOrder(() => this.#segments.renew()))
   }
 
   read(after: number): AsyncIterable<Entry> {

@@ -4,12 +4,12 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assert } from '../base/assert.ts'
-import { type Db, type DbOptions, openDirectory } from './database.ts'
-import { ignoreMissing, syncDirectory, syncLevelLogs } from './files.ts'
+import { type Db, type DbOptions, mappedBytesMax, openDirectory } from './database.ts'
+import { bytesBelow, ignoreMissing, syncDirectory, syncLevelLogs } from './files.ts'
 
 const options: DbOptions = {
-  // Written all the time and read at start: a buffer that makes few, larger files.
-  writeBufferSize: 16 << 20,
+  // Every segment has one or two such buffers in memory, until it is closed. Larger ones made no difference to appends.
+  writeBufferSize: 4 << 20,
   cacheSize: 2 << 20,
   maxFileSize: 16 << 20,
 }
@@ -122,6 +122,22 @@ export class Segments {
   release(segments: readonly Segment[]): void {
     for (const segment of segments) segment.readers--
     this.#wake()
+  }
+
+  /**
+   * Closes and opens again what nobody reads, which gives memory back: LevelDB maps each table that is read and keeps it so,
+   * and has the entries of an open segment that are in no table in memory. Small segments stay open: it is not worth the time.
+   * Nobody may begin to read or write meanwhile.
+   */
+  async renew(): Promise<void> {
+    const idle = this.#list.filter(({ readers }) => readers === 0)
+    await Promise.all(
+      idle.map(async ({ db, dir }) => {
+        if ((await bytesBelow(dir)) < mappedBytesMax) return
+        await db.close()
+        await db.open()
+      }),
+    )
   }
 
   /** Closes and deletes what is none of these any more, when nobody reads it. What is left at `close` stays. */

@@ -19,7 +19,10 @@ export interface LogStore {
   readonly diverged: boolean
   /** Why the store takes no writes; undefined while it works. */
   readonly failure: StorageError | undefined
-  /** What a consensus core must know of the history: see LogIndex. Reads keys only. Rejects with StorageError. */
+  /**
+   * What a consensus core must know of the history: see LogIndex. Reads keys only. For a start: nothing may be begun here before it
+   * resolves. Rejects with StorageError.
+   */
   index(): Promise<LogIndex>
   /** Durable when it resolves; an installed checkpoint takes it back. */
   markDiverged(): Promise<void>

@@ -161,6 +161,31 @@ describe('the checkpoint', () => {
     assert.ok(told.length > 1)
   })
 
+  it('goes on after a large one was loaded, and so do readers and sinks that were there before', async (t) => {
+    const { checkpoint } = await levelCheckpoint(t)
+    const sink = checkpoint.begin()
+    const value = noise(1 << 20)
+    for (let i = 0; i < 6; i++) sink.put(Buffer.from(`k${i}`), value)
+    await checkpoint.commit(metaAt(1))
+    const keys = ['k0', 'k1', 'k2', 'k3', 'k4', 'k5']
+    assert.deepEqual(await keysOf(checkpoint), keys)
+    const reader = checkpoint.reader()
+    const first = await reader.next()
+    assert.deepEqual(await keysOf(checkpoint), keys)
+    checkpoint.begin().put(Buffer.from('k6'), value)
+    assert.deepEqual(await keysOf(checkpoint), keys)
+    await checkpoint.commit(metaAt(2))
+    const read = [...first, ...(await rest(reader))]
+    await reader.close()
+    assert.deepEqual(
+      read.map(([key]) => `${key}`),
+      keys,
+    )
+    assert.deepEqual(await keysOf(checkpoint), [...keys, 'k6'])
+    await commit(checkpoint, 3, { k7: '1' })
+    assert.deepEqual(await keysOf(checkpoint), [...keys, 'k6', 'k7'])
+  })
+
   it('passes on what the receiver of records throws', async (t) => {
     const { checkpoint } = await levelCheckpoint(t)
     await commit(checkpoint, 1, { a: '1' })

@@ -190,6 +190,26 @@ describe('the log', () => {
     await appended
   })
 
+  it('goes on after the index of a large one was read, and so do reads that were under way', async (t) => {
+    const { log } = await openIn(t, await scratchDir(t))
+    // Bytes that do not compress.
+    const bytes = Buffer.alloc(1 << 20)
+    for (let i = 0; i < bytes.length; i++) bytes[i] = (i * i * 31) >> 5
+    const entries = entriesAfter(0, [1, 1, 1, 1, 1, 1]).map((entry) => ({ ...entry, bytes }))
+    for (const entry of entries) await log.append([entry])
+    const lasts = entries.map(({ last }) => last)
+    const read: number[] = []
+    for await (const { last } of log.read(0)) {
+      read.push(last)
+      if (last === 2) assert.deepEqual((await log.index()).lasts, lasts)
+    }
+    assert.deepEqual(read, lasts)
+    assert.deepEqual((await log.index()).lasts, lasts)
+    await log.append(entriesAfter(6, [1]))
+    assert.deepEqual((await log.index()).lasts, [...lasts, 7])
+    assert.deepEqual((await readAll(log, 0)).slice(0, 6), entries)
+  })
+
   it('rejects everything after it is closed', async (t) => {
     const storage = await openIn(t, await scratchDir(t))
     await storage.close()
