@@ -1,7 +1,7 @@
 // `npm run bench:check`, for every night: measures side by side and fails when a ratio is much worse than the median of
 // earlier runs on the same kind of machine. What looks lost is measured again, for longer, before it counts.
 // Exit code: 0 nothing is lost, or there are too few earlier runs; 1 something is. The run is appended to the history.
-import { appendRun, better, leastRuns, losses, readHistory, sameKind } from './history.ts'
+import { appendRun, better, comparable, leastRuns, losses, readHistory } from './history.ts'
 import { defaults, historyFile } from './options.ts'
 import { hasJava, runSideBySide } from './side-by-side.ts'
 
@@ -19,9 +19,9 @@ for (let i = 0; i < repetitions && lost.length > 0; i++) {
   lost = losses(run, earlier)
 }
 appendRun(historyFile, run)
-const comparable = earlier.filter((other) => sameKind(run, other)).length
-console.log(`\ncompared with ${comparable} earlier runs of this kind of machine`)
-if (comparable < leastRuns) console.log(`fewer than ${leastRuns} say nothing: passed`)
+const others = comparable(run, earlier).length
+console.log(`\ncompared with ${others} earlier runs on a quiet machine of this kind`)
+if (others < leastRuns) console.log(`fewer than ${leastRuns} say nothing: passed`)
 for (const { scenario, figure, was, is } of lost) {
   console.log(`LOST ${scenario}: ratio of ${figure} was ${was}, is ${is}`)
 }

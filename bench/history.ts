@@ -91,13 +91,23 @@ function kindOf({ cpus, model, memoryGiB, kernel, node }: Machine): string {
   return [cpus, model, memoryGiB, minor(kernel), node.split('.')[0]].join(' | ')
 }
 
+/** Figures of a machine that others keep busy are no measure: neither trusted nor compared with. */
+export function isBusy(load: number, processors: number): boolean {
+  return load > processors / 2
+}
+
+/** Earlier runs that a run can be held against. */
+export function comparable(run: Run, earlier: readonly Run[]): Run[] {
+  return earlier.filter((other) => sameKind(run, other) && !isBusy(other.load, other.machine.cpus))
+}
+
 /** Ratios of `run` that are worse by a large margin than the median of earlier runs of its kind. */
 export function losses(run: Run, earlier: readonly Run[]): Loss[] {
-  const comparable = earlier.filter((other) => sameKind(run, other))
+  const others = comparable(run, earlier)
   return Object.entries(run.ratios).flatMap(([scenario, ratios]) =>
     judged.flatMap((figure): Loss[] => {
       const is = ratios[figure]
-      const before = comparable
+      const before = others
         .map((other) => other.ratios[scenario]?.[figure])
         .filter((value) => value !== undefined)
       if (is === undefined || before.length < leastRuns) return []

@@ -10,7 +10,7 @@ import { Session } from '../src/client/session.ts'
 import { freePort, pause, until } from '../test/interop/harness/ports.ts'
 import { endGroup, startGroup } from '../test/interop/harness/processes.ts'
 import type { Machine, Ratios, Run } from './history.ts'
-import { median } from './history.ts'
+import { isBusy, median } from './history.ts'
 import {
   type Figures,
   measure,
@@ -65,7 +65,7 @@ export function hasJava(): boolean {
 /** Measures, and prints a table row by row. */
 export async function runSideBySide(options: Options): Promise<Run> {
   const load = loadavg()[0] ?? 0
-  if (load > cpus().length / 2) {
+  if (isBusy(load, cpus().length)) {
     console.log(`the machine is busy (load average ${load.toFixed(1)}): trust no figure of this run`)
   }
   const measured = options.measured === 'apache' ? await apache() : zabd()

@@ -114,6 +114,13 @@ test('only runs on the same kind of machine and against the same program count',
   assert.deepEqual(losses(run, floors), [])
 })
 
+test('runs on a busy machine are not compared with', () => {
+  const busy = [10, 10, 10].map((value) => runOf({ get: ratios(value) }, { load: 1.1 }))
+  const quiet = busy.map((run) => ({ ...run, load: 1 }))
+  const run = runOf({ get: ratios(1) })
+  assert.deepEqual([losses(run, busy).length, losses(run, quiet).length], [0, 1])
+})
+
 test('a repetition replaces what it betters, and nothing else', () => {
   const first = runOf({ get: { perSecond: 5, p50: 2, p99: 3, cpu: 0.9 }, set: ratios(1) })
   const second = { get: { perSecond: 4, p50: 1, p99: 4, cpu: 0.5 }, other: ratios(7) }
