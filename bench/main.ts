@@ -12,6 +12,7 @@ const all: readonly string[] = [
   'apply',
   'log',
   'checkpoint',
+  'start',
   'watches',
   'sessions',
   'scale',
