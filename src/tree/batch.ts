@@ -9,7 +9,7 @@
 //   int number of runs; of each: int from, int count, long server, long session
 import { assert, InvariantError } from '../base/assert.ts'
 import { ZkError } from '../base/errors.ts'
-import { Reader } from '../jute/reader.ts'
+import { Reader, readLong } from '../jute/reader.ts'
 import { Writer, writeLong } from '../jute/writer.ts'
 import type { Id } from './acl.ts'
 
@@ -78,8 +78,7 @@ export class Batch {
   }
 
   sessionOf(index: number): number {
-    const at = this.startOf(index) - sessionBefore
-    return this.#view.getUint32(at) * 2 ** 32 + this.#view.getUint32(at + 4)
+    return readLong(this.#view, this.startOf(index) - sessionBefore)
   }
 
   cxidOf(index: number): number {
