@@ -867,7 +867,8 @@ export class Node implements Backend, PeerHandler {
 
   #act(role: Role): void {
     const { standalone, id } = this.config
-    const { current: epoch } = this.#activeCore.epochs
+    // A leader may be established by the others' disks before its own has the epoch as the current one.
+    const { accepted: epoch } = this.#activeCore.epochs
     const { leader } = role
     const ms = Math.round(this.#clock.now() - this.#lookingSince)
     const fields = { role: this.state, leader, epoch, zxid: formatZxid(this.tree.zxid), ms }
