@@ -280,6 +280,7 @@ class MountedStorage {
       get failure() {
         return queue.failure
       },
+      giveBack: () => Promise.resolve(),
       index: async (): Promise<LogIndex> => {
         const votings = votingsOf(files)
         const lasts = files.entries.map(({ last }) => last)

@@ -17,7 +17,7 @@ const logBytesMax = 256 << 20
  */
 const cheapLogBytes = 8
 /** Cheap ones come after this part of the transactions, and not more often than every so many ms. */
-const cheapPart = 1 / 8
+const cheapPart = 1 / 50
 const cheapMs = 1000
 /** So many bytes of log are enough for a server that was away, if transactions are few and large. */
 const followBytes = 32 << 20

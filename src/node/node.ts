@@ -204,6 +204,7 @@ export class Node implements Backend, PeerHandler {
       clock,
       logger,
       skipAcl: config.skipAcl,
+      soleReader: config.standalone,
       readable: () => this.#journal.readable,
       originsOf: (batch) => this.#requests.originsOf(batch),
       onSpecial: (kind, session, origin) => this.#specialApplied(kind, session, origin),

@@ -43,6 +43,8 @@ export type ReplicaOptions = {
   readonly clock: Clock
   readonly logger: Logger
   readonly skipAcl: boolean
+  /** Nobody else reads the log: there are no other servers. */
+  readonly soleReader: boolean
   /** Whether the log may be read now; `resume` is to be called when that changes to yes. */
   readonly readable: () => boolean
   /** Who waits here for the transactions of an entry that another server made. */
@@ -220,7 +222,7 @@ export class Replica {
   }
 
   async #readLog(life: number): Promise<void> {
-    const { log, tree, clock, logger, stats, onApplied } = this.#options
+    const { log, tree, clock, logger, stats, soleReader, onApplied } = this.#options
     const began = clock.now()
     let told = began
     const from = tree.zxid
@@ -241,6 +243,8 @@ export class Replica {
         logger.info({ transactions: count, zxid: formatZxid(entry.last) }, 'replaying the log')
       }
     }
+    if (life !== this.#life) return
+    if (soleReader) await log.giveBack()
     if (life !== this.#life) return
     assert(tree.zxid > from, `the log has nothing after ${from}, but ${this.#committed} is committed`)
     const ms = clock.now() - began

@@ -23,8 +23,11 @@ export type DbOptions = {
   readonly compression?: boolean
 }
 
-/** An iterator hands out about this much at a time: LevelDB's own 16 KiB cost twice the time. */
-export const chunkBytes = 1 << 20
+/**
+ * An iterator hands out about this much at a time: LevelDB's own 16 KiB cost twice the time, and of more the threads that
+ * read keep the memory.
+ */
+export const chunkBytes = 256 << 10
 
 /**
  * LevelDB maps each table that is read into memory, and keeps it so until the database is closed. So much of it may stay; where

@@ -4,7 +4,7 @@
 import { assert, InvariantError } from '../base/assert.ts'
 import { epochOf, formatZxid } from '../base/zxid.ts'
 import type { Entry, Epochs, VotingAt } from '../zab/types.ts'
-import { chunkBytes, type Db } from './database.ts'
+import { chunkBytes, type Db, mappedBytesMax } from './database.ts'
 import { fromLeaderRemedy, storageError, toStorageError } from './errors.ts'
 import { bytesBelow, probeRoom } from './files.ts'
 import { emptyState, type LogState, readLogState, writeLogState } from './log-state.ts'
@@ -71,6 +71,8 @@ export class LevelLog implements LogStore {
   /** Of the active segment. */
   #writeAhead: WriteAhead
   #appending = false
+  /** Of entries that were read since `giveBack`. */
+  #readBytes = 0
   /** Number of truncations and resets under way or waiting. */
   #shrinking = 0
   #closed = false
@@ -244,7 +246,7 @@ export class LevelLog implements LogStore {
 
   async index(): Promise<LogIndex> {
     const index = await this.#index()
-    await this.#giveBack()
+    await this.#renew()
     return index
   }
 
@@ -276,8 +278,14 @@ export class LevelLog implements LogStore {
     }
   }
 
+  async giveBack(): Promise<void> {
+    if (this.#readBytes < mappedBytesMax) return
+    this.#readBytes = 0
+    await this.#renew()
+  }
+
   /** A start reads what it may never read again, and all that it reads stays mapped. */
-  async #giveBack(): Promise<void> {
+  async #renew(): Promise<void> {
     if (this.failure !== undefined) return
     await this.#gate.read('opening the log again', () => this.#gate.inOrder(() => this.#segments.renew()))
   }
@@ -479,6 +487,7 @@ export class LevelLog implements LogStore {
           checkRevision(stored, from.state, dir)
           last = entry.last
           revision = stored.revision
+          this.#readBytes += entry.bytes.length
           yield checkedVoting(stored, votings, dir)
         }
       }

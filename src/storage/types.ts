@@ -24,6 +24,11 @@ export interface LogStore {
    * resolves. Rejects with StorageError.
    */
   index(): Promise<LogIndex>
+  /**
+   * Gives back the memory that much reading has taken. Nobody may read, or begin to, before it resolves; it may run beside
+   * appends. Rejects with StorageError.
+   */
+  giveBack(): Promise<void>
   /** Durable when it resolves; an installed checkpoint takes it back. */
   markDiverged(): Promise<void>
   /**

@@ -64,6 +64,7 @@ export function memoryLog(): MemoryLog {
       await Promise.resolve()
       return index
     },
+    giveBack: () => Promise.resolve(),
     async markDiverged() {
       await Promise.resolve()
       diverged = true

@@ -50,6 +50,7 @@ export function faultyLog(inner: LogStore): { log: LogStore; faults: DiskFaults 
       return gate.failure() ?? inner.failure
     },
     index: () => inner.index(),
+    giveBack: () => inner.giveBack(),
     markDiverged: () => gate.write(() => inner.markDiverged()),
     append: (entries) => gate.write(() => inner.append(entries)),
     truncate: (zxid) => gate.write(() => inner.truncate(zxid)),
