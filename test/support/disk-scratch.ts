@@ -52,11 +52,17 @@ export async function openIn(
   return closeAtEnd(t, await openStorage({ dataDir: dir, logDir: dir, ...options }))
 }
 
-/** A copy of a data directory as it is now. */
+/** A copy of a data directory as it is now. LevelDB may delete a file while that is made: then it is made again. */
 export async function copyOf(t: TestContext, dir: string): Promise<string> {
-  const copy = await scratchDir(t)
-  await cp(dir, copy, { recursive: true })
-  return copy
+  for (;;) {
+    const copy = await scratchDir(t)
+    try {
+      await cp(dir, copy, { recursive: true })
+      return copy
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
+    }
+  }
 }
 
 /** The meta of a checkpoint at `zxid`. */
