@@ -106,8 +106,8 @@ export const mutations: readonly Mutation[] = [
     changes: [
       {
         file: 'src/node/node',
-        find: 'this.tree.adopt(tree);\n        this.#stateIsWrong',
-        replace: 'this.tree.zxid = tree.zxid; this.#stateIsWrong',
+        find: 'this.tree.adopt(tree);\n        this.#recovery',
+        replace: 'this.tree.zxid = tree.zxid; this.#recovery',
       },
     ],
   },

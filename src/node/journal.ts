@@ -61,6 +61,21 @@ export class Journal {
     this.#add({ type: 'truncate', zxid })
   }
 
+  /**
+   * What follows `after` in the log: at least one entry if there is any, and no more than `maxBytes` otherwise. Waits for
+   * nothing; rejects with StorageError.
+   */
+  async readAfter(after: number, maxBytes: number): Promise<Entry[]> {
+    const entries: Entry[] = []
+    let bytes = 0
+    for await (const entry of this.#options.log.read(after)) {
+      bytes += entry.bytes.length
+      if (entries.length > 0 && bytes > maxBytes) break
+      entries.push(entry)
+    }
+    return entries
+  }
+
   /** Runs `work` when everything before it is done, and nothing beside it. A rejection is a failure. */
   task(work: () => Promise<void>): void {
     this.#add({ type: 'task', work })

@@ -21,22 +21,23 @@ import { makesEphemeral } from '../server/writes.ts'
 import { type Storage, StorageError } from '../storage/types.ts'
 import type { Id } from '../tree/acl.ts'
 import { BatchOption } from '../tree/batch.ts'
-import { Tree } from '../tree/tree.ts'
+import type { Tree } from '../tree/tree.ts'
 import { type Core, createCore, type Effect, type Event, step, votingAt } from '../zab/core.ts'
 import { defaultSettings, type Entry, type Epochs, type VotingAt } from '../zab/types.ts'
 import { Checkpointer } from './checkpointer.ts'
 import type { Clock, Timer } from './clock.ts'
 import { Flushes } from './flushes.ts'
 import { FollowingRole } from './following.ts'
+import { InFlight } from './in-flight.ts'
 import type { Inspector, ServerState } from './inspect.ts'
 import { Journal } from './journal.ts'
 import { LeadingRole } from './leading.ts'
-import { loadTree } from './load.ts'
 import { LocalSessions } from './local-sessions.ts'
 import { Lookout } from './lookout.ts'
 import { Members, wasAlone } from './members.ts'
 import type { Membership } from './membership.ts'
 import { ReadOnlyMode } from './read-only.ts'
+import { Recovery } from './recovery.ts'
 import { Replica } from './replica.ts'
 import { type Proposed, Requests } from './requests.ts'
 import type { Role, RoleHost } from './role.ts'
@@ -47,17 +48,6 @@ import { Syncs } from './syncs.ts'
 
 /** Bytes of proposals that may wait for their commit before connections are not read any more. */
 const outstandingBytesMax = 64 << 20
-/** Between two attempts to get the disk to take writes again. */
-const reopenMs = 1000
-/** Between two lines about that. */
-const diskLineMs = 60_000
-/**
- * Entries on their way at a time. As a rule the next one goes when the one before is done: fewer and larger ones cost
- * less, and what waits meanwhile would only wait for the disks. Where the way is long, more of them hide it.
- */
-const inFlightMax = 16
-/** A way is long if an entry has not come to its end after this time, ms. */
-const longWayMs = 5
 /** How often in a tick the consensus core looks at the clock. */
 const coreTicks = 8
 
@@ -127,20 +117,9 @@ export class Node implements Backend, PeerHandler {
   /** When the election was over. */
   #foundAt = 0
   #notServingSince: number
-  /** Leader: own entries that are not committed, and when they were proposed. */
-  readonly #proposals: { readonly last: number; readonly at: number }[] = []
-  /** Settles when the log takes writes again, or the server stops. */
-  #recovering: Promise<void> | undefined
-  #retry: Timer | undefined
-  #retryNow: () => void = () => undefined
-  #diskFailing = false
-  /** A snapshot was being installed when the disk failed: the state in memory may not be that on disk. */
-  #stateInDoubt = false
-  /** The state differs from the ensemble's; it is also marked in the log, unless the disk fails at that. */
-  #stateIsWrong = false
-  #lastReopen = Number.NEGATIVE_INFINITY
-  /** The next failed attempt from this time on is worth a line. */
-  #tellOfDiskAt = 0
+  /** Leader: own entries that are not committed. */
+  readonly #inFlight: InFlight
+  readonly #recovery: Recovery
   #fatal = false
   #coreTick: Timer | undefined
   /** Of `start`, until it has settled. */
@@ -186,6 +165,7 @@ export class Node implements Backend, PeerHandler {
       onEnd: () => this.#readOnlyEnds(),
     })
     this.#flushes = new Flushes(clock)
+    this.#inFlight = new InFlight(clock, (ms) => this.stats.quorumAckLatency.record(ms))
     this.#requests = new Requests(batchOptions(config))
     this.#members = new Members(config, tree)
     this.#lookout = new Lookout({ logger, tickMs: config.tickTime })
@@ -244,6 +224,20 @@ export class Node implements Backend, PeerHandler {
       onInstalled: (tree, voting) => this.#guard(() => this.#snapshotInstalled(tree, voting)),
       onAborted: () => this.#guard(() => this.#settle(() => this.#handle({ type: 'snapshotAborted' }))),
     })
+    this.#recovery = new Recovery({
+      storage,
+      dataDir: config.dataDir,
+      tree,
+      journal: this.#journal,
+      replica: this.replica,
+      checkpointer: this.checkpointer,
+      receiver: this.#receiver,
+      clock,
+      logger,
+      onStateReplaced: () => this.#configurationApplied(),
+      begin: () => this.#startCore(),
+      onFatal: (error) => this.#fail(error),
+    })
   }
 
   // ---------------------------------------------------------------- life
@@ -293,9 +287,7 @@ export class Node implements Backend, PeerHandler {
   /** Takes no more requests; resolves when those that were taken are answered, or can not be. */
   async drain(): Promise<void> {
     this.#stopping = true
-    this.#retry?.cancel()
-    this.#retryNow()
-    await this.#recovering
+    await this.#recovery.callOff()
     const until = this.#clock.now() + this.config.tickTime
     while (!this.#fatal && this.#role !== undefined && this.#requests.outstanding + this.#syncs.count > 0) {
       if (this.#clock.now() >= until && !this.#alone) break
@@ -588,10 +580,7 @@ export class Node implements Backend, PeerHandler {
   /** Whether the next entry may be proposed, or should wait for more to come. */
   #hasRoom(): boolean {
     if (this.#alone) return this.#journal.idle
-    const proposals = this.#proposals
-    const newest = proposals[proposals.length - 1]
-    if (newest === undefined) return true
-    return proposals.length < inFlightMax && this.#clock.now() - newest.at > longWayMs
+    return this.#inFlight.hasRoom
   }
 
   // ---------------------------------------------------------------- other servers
@@ -654,7 +643,6 @@ export class Node implements Backend, PeerHandler {
   }
 
   #perform(effect: Effect): void {
-    const { log } = this.#parts.storage
     switch (effect.type) {
       case 'send':
         if (effect.message.type === 'diff' && !this.#sender.sends(effect.to)) this.stats.diffSyncs++
@@ -676,7 +664,7 @@ export class Node implements Backend, PeerHandler {
         break
       case 'commit':
         this.replica.commit(effect.zxid)
-        if (this.#proposals.length > 0) this.#recordCommit(effect.zxid)
+        this.#inFlight.committed(effect.zxid)
         break
       case 'readEntries':
         this.#readEntries(effect)
@@ -712,8 +700,7 @@ export class Node implements Backend, PeerHandler {
           { zxid: formatZxid(effect.zxid) },
           'this state is not that of the ensemble, a snapshot replaces it',
         )
-        this.#stateIsWrong = true
-        log.markDiverged().catch((error: unknown) => this.#guard(() => this.#diskFailed(error)))
+        this.#recovery.stateIsWrong().catch((error: unknown) => this.#guard(() => this.#diskFailed(error)))
         break
       case 'votingChanged':
         this.#votersCame ||= effect.committed
@@ -736,15 +723,7 @@ export class Node implements Backend, PeerHandler {
   /** The leader's own entries are timed up to their commit; a learner counts what its leader proposes. */
   #countAppended({ first, last }: Entry): void {
     if (this.#role instanceof FollowingRole) this.stats.learnerProposals += last - first + 1
-    else if (this.#writable) this.#proposals.push({ last, at: this.#clock.now() })
-  }
-
-  #recordCommit(zxid: number): void {
-    const now = this.#clock.now()
-    for (let head = this.#proposals[0]; head !== undefined && head.last <= zxid; head = this.#proposals[0]) {
-      this.stats.quorumAckLatency.record(now - head.at)
-      this.#proposals.shift()
-    }
+    else if (this.#writable) this.#inFlight.proposed(last)
   }
 
   /** A reconfiguration has several steps, of which operators need the last. */
@@ -769,7 +748,8 @@ export class Node implements Backend, PeerHandler {
 
   #readEntries({ id, to, after, maxBytes }: Extract<Effect, { type: 'readEntries' }>): void {
     const core = this.#core
-    this.#readAfter(after, maxBytes)
+    this.#journal
+      .readAfter(after, maxBytes)
       .catch((error: unknown) => {
         this.logger.error({ err: error }, 'the log can not be read for another server')
         return []
@@ -779,17 +759,6 @@ export class Node implements Backend, PeerHandler {
           if (core === this.#core) this.#settle(() => this.#handle({ type: 'entriesRead', id, to, entries }))
         }),
       )
-  }
-
-  async #readAfter(after: number, maxBytes: number): Promise<Entry[]> {
-    const entries: Entry[] = []
-    let bytes = 0
-    for await (const entry of this.#parts.storage.log.read(after)) {
-      bytes += entry.bytes.length
-      if (entries.length > 0 && bytes > maxBytes) break
-      entries.push(entry)
-    }
-    return entries
   }
 
   #roleChanged({ role, phase, leader, epoch, reason }: Extract<Effect, { type: 'roleChanged' }>): void {
@@ -880,9 +849,7 @@ export class Node implements Backend, PeerHandler {
         leader === id ? `leads epoch ${epoch}` : `${doing} server ${leader} in epoch ${epoch}`,
       )
     this.#writable = true
-    if (this.#diskFailing) this.logger.info(fields, 'the log takes writes again')
-    this.#diskFailing = false
-    this.#tellOfDiskAt = 0
+    this.#recovery.worked(fields)
     if (leader === id) this.stats.resetProposalSizes()
     this.localSessions.settle((session) => this.tree.sessions.has(session))
     role.act()
@@ -895,7 +862,7 @@ export class Node implements Backend, PeerHandler {
     this.#role = undefined
     this.#writable = false
     role?.end(waiting)
-    this.#proposals.length = 0
+    this.#inFlight.clear()
     this.#sender.endAll()
     this.#requests.abandon(waiting)
     this.replica.abandon(waiting)
@@ -934,7 +901,7 @@ export class Node implements Backend, PeerHandler {
 
   #snapshotInstalled(tree: Tree, voting: VotingAt | undefined): void {
     this.tree.adopt(tree)
-    this.#stateIsWrong = false
+    this.#recovery.snapshotInstalled()
     this.replica.reset()
     const { zxid } = this.tree
     this.#configurationApplied()
@@ -1066,6 +1033,7 @@ export class Node implements Backend, PeerHandler {
     this.#writable = false
     this.#serving = false
     const reason = error instanceof Error ? error : new Error(String(error))
+    void this.#recovery.callOff()
     this.#starting?.reject(reason)
     this.#resigned()
     this.#parts.onFatal(reason)
@@ -1081,80 +1049,16 @@ export class Node implements Backend, PeerHandler {
       this.#fail(error)
       return
     }
-    if (this.#recovering !== undefined) return
-    if (!this.#diskFailing)
-      this.logger.error(
-        { err: error, path: error.path },
-        `the log can not be written, writes stop: ${error.remedy}`,
-      )
-    this.#diskFailing = true
+    if (this.#recovery.underWay) return
+    const reason = 'the log can not be written'
+    this.#recovery.failed(error)
     this.#readOnly.end()
     this.replica.finishEntry()
-    this.#leave('the log can not be written')
+    this.#leave(reason)
     this.#core = undefined
-    this.#peers.suspend('the log can not be written')
+    this.#peers.suspend(reason)
     if (this.#starting !== undefined) this.#starting.reject(error)
-    else
-      this.#recovering = this.#recover().finally(() => {
-        this.#recovering = undefined
-      })
-  }
-
-  /** Opens the log again and again until it works, then begins anew on what it holds. */
-  async #recover(): Promise<void> {
-    for (;;) {
-      const now = this.#clock.now()
-      const wait = this.#lastReopen + reopenMs - now
-      if (wait > 0)
-        await new Promise<void>((resolve) => {
-          this.#retryNow = resolve
-          this.#retry = this.#clock.after(wait, resolve)
-        })
-      if (this.#stopping || this.#fatal) return
-      this.#lastReopen = this.#clock.now()
-      try {
-        await this.#reopen()
-        return
-      } catch (error) {
-        if (!(error instanceof StorageError) || error.kind === 'corrupt') {
-          this.#fail(error)
-          return
-        }
-        this.#tellOfDisk(`the log still can not be written: ${error.message}`)
-      }
-    }
-  }
-
-  /** Attempts are many. */
-  #tellOfDisk(text: string): void {
-    const now = this.#clock.now()
-    if (now < this.#tellOfDiskAt) {
-      this.logger.debug(text)
-      return
-    }
-    this.#tellOfDiskAt = now + diskLineMs
-    this.logger.warn(text)
-  }
-
-  async #reopen(): Promise<void> {
-    const { storage, clock } = this.#parts
-    await this.#journal.settled()
-    if (this.#receiver.reset()) this.#stateInDoubt = true
-    await storage.log.reopen()
-    this.#journal.clear()
-    if (this.#stateInDoubt) {
-      // It failed in the middle of installing a snapshot. Zxids do not tell whose state the disk holds by now.
-      const tree = new Tree()
-      await loadTree(tree, storage.checkpoint, this.config.dataDir, this.logger, clock)
-      this.tree.adopt(tree)
-      this.checkpointer.replaced()
-      this.#configurationApplied()
-      this.#stateInDoubt = false
-      if (!storage.log.diverged) this.#stateIsWrong = false
-    }
-    if (this.#stateIsWrong && !storage.log.diverged) await storage.log.markDiverged()
-    this.replica.reset()
-    await this.#startCore()
+    else this.#recovery.start()
   }
 
   /** The core has an eye on the clock: signs of life, and time that is up. */

@@ -85,6 +85,19 @@ test('the log may be read again only when the last of several truncations is don
   assert.equal(journal.readable, true)
 })
 
+test('entries for another server: those after a zxid up to a size, and at least one', async () => {
+  const { journal } = setUp()
+  for (let zxid = 1; zxid <= 4; zxid++) journal.append({ ...entry(zxid), bytes: Buffer.alloc(10) })
+  await journal.settled()
+  const zxids = async (after: number, maxBytes: number) =>
+    (await journal.readAfter(after, maxBytes)).map(({ last }) => last)
+  assert.deepEqual(await zxids(1, 20), [2, 3])
+  assert.deepEqual(await zxids(1, 29), [2, 3])
+  assert.deepEqual(await zxids(1, 1), [2])
+  assert.deepEqual(await zxids(2, 1000), [3, 4])
+  assert.deepEqual(await zxids(4, 1000), [])
+})
+
 test('the next write is under way before the one before it is reported', async () => {
   const { log } = setUp()
   const order: string[] = []
