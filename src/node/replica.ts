@@ -4,6 +4,7 @@
 import { assert } from '../base/assert.ts'
 import type { Logger } from '../base/log.ts'
 import { Op, Perm } from '../base/opcodes.ts'
+import { Queue } from '../base/queue.ts'
 import { formatZxid } from '../base/zxid.ts'
 import { type Connection, eventFrame } from '../server/connection.ts'
 import type { ServerStats } from '../server/stats.ts'
@@ -71,7 +72,8 @@ export class Replica {
   readonly digests: Digest[] = []
   readonly #options: ReplicaOptions
   readonly #applier: Applier
-  #pending: Pending[] = []
+  /** After a restart, all that this server has missed. */
+  readonly #pending = new Queue<Pending>()
   /** Transactions of the first pending entry that are applied. */
   #position = 0
   /** Of whole entries applied, not reported yet. */
@@ -117,7 +119,8 @@ export class Replica {
   /** Everything after `zxid` is cut from the log. */
   truncate(zxid: number): void {
     const pending = this.#pending
-    while (pending.length > 0 && (pending[pending.length - 1] as Pending).entry.last > zxid) pending.pop()
+    for (let newest = pending.last; newest !== undefined && newest.entry.last > zxid; newest = pending.last)
+      pending.pop()
   }
 
   /** Nobody is to wait for anything any more; adds to `waiting` who did. */
@@ -133,7 +136,7 @@ export class Replica {
   reset(): void {
     this.#life++
     this.#replaying = false
-    this.#pending = []
+    this.#pending.clear()
     this.#position = 0
     this.#committed = this.#options.tree.zxid
   }
@@ -146,7 +149,7 @@ export class Replica {
   /** Applies the rest of an entry that a slice has begun: entries are whole where the tree meets the log. */
   finishEntry(): void {
     if (this.#position === 0) return
-    const head = this.#pending[0] as Pending
+    const head = this.#pending.first as Pending
     this.#applyEntry(head, Number.POSITIVE_INFINITY)
   }
 
@@ -156,7 +159,7 @@ export class Replica {
     if (this.#replaying || !this.behind) return
     const until = clock.now() + sliceMs
     while (this.behind) {
-      const head = this.#pending[0]
+      const head = this.#pending.first
       if (head === undefined || (this.#position === 0 && head.entry.prev !== tree.zxid)) {
         this.#replay()
         break
@@ -228,7 +231,7 @@ export class Replica {
     const from = tree.zxid
     let count = 0
     for await (const entry of log.read(from)) {
-      const next = this.#pending[0]?.entry
+      const next = this.#pending.first?.entry
       if (life !== this.#life || entry.last > this.#committed || entry.first === next?.first) break
       assert(entry.first > tree.zxid, `entry ${entry.first} overlaps the state at ${tree.zxid}`)
       const batch = Batch.decode(entry.bytes)
