@@ -61,11 +61,7 @@ async function openAll(
   await makeDirectory(layout.logRoot)
   const known = await readFormat(layout.formatFile)
   const { checkpointDir, logDir, logStateFile } = layout
-  onProgress?.({ step: 'checkpoint', path: checkpointDir })
-  const checkpointDb = await Database.open(checkpointDir, checkpointDbOptions, known === undefined)
-  opened.push(checkpointDb)
   let log: LevelLog | undefined
-  const beforeCommit = async () => await log?.flush()
   let checkpoint: LevelCheckpoint | undefined
   const logOptions: LogOptions = {
     dir: logDir,
@@ -76,16 +72,31 @@ async function openAll(
     logger,
     segmentBytes,
   }
+  onProgress?.({ step: 'checkpoint', path: checkpointDir })
   onProgress?.({ step: 'log', path: logDir })
-  if (known === undefined) {
-    await create(layout, checkpointDb, logOptions)
-    const { dataId } = logOptions
-    const fields = { dataDir: layout.dataRoot, logDir: layout.logRoot, dataId }
-    logger?.info(fields, 'created an empty data directory')
+  const openCheckpoint = async () => {
+    const database = await Database.open(checkpointDir, checkpointDbOptions, known === undefined)
+    opened.push(database)
+    if (known === undefined) {
+      await create(layout, database, logOptions)
+      const fields = { dataDir: layout.dataRoot, logDir: layout.logRoot, dataId: logOptions.dataId }
+      logger?.info(fields, 'created an empty data directory')
+    }
+    checkpoint = await LevelCheckpoint.open(database, async () => await log?.flush())
+    return checkpoint
   }
-  checkpoint = await LevelCheckpoint.open(checkpointDb, beforeCommit)
-  log = await LevelLog.open(logOptions)
-  opened.push(log)
+  const openLog = async () => {
+    log = await LevelLog.open(logOptions)
+    opened.push(log)
+    return log
+  }
+  // New data is complete before it is opened. Else the two are opened side by side: one waits for the disk while tables of
+  // the other are checked.
+  if (known === undefined) await openCheckpoint()
+  const opening = [checkpoint ?? openCheckpoint(), openLog()] as const
+  await Promise.allSettled(opening)
+  checkpoint = await opening[0]
+  log = await opening[1]
   await followInstall(log, checkpoint, layout, onProgress)
   checkAgainstEachOther(log, checkpoint.meta, layout)
   return storageOf(layout, log, checkpoint)
