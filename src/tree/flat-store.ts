@@ -4,7 +4,7 @@
 import { Buffer } from 'node:buffer'
 import { assert, InvariantError } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
-import { NONE, type NodeRef, type NodeStat, type Store } from './store.ts'
+import { NONE, type NodeFields, type NodeRef, type NodeStat, type Store } from './store.ts'
 import { encodeUtf8, equalBytes, hashByte, hashEnd, hashName, hashStart } from './store-bytes.ts'
 import { NameIndex } from './store-index.ts'
 import { inlineNameBytes, maxNameLength, Records } from './store-records.ts'
@@ -106,16 +106,25 @@ class FlatStore implements Store {
     return node
   }
 
-  restore(node: NodeRef, parent: NodeRef, buf: Uint8Array, start: number, end: number): void {
+  restore(
+    node: NodeRef,
+    parent: NodeRef,
+    buf: Uint8Array,
+    start: number,
+    end: number,
+    fields: NodeFields,
+  ): void {
     const isRoot = node === this.root
     assert(
       isRoot === (parent === NONE) && isRoot === (start === end),
       'a znode is the root and has a parent, or is not and has none',
     )
-    if (isRoot) return
+    if (isRoot) {
+      this.#records.setFields(node, fields)
+      return
+    }
     checkName(end - start)
-    this.#records.allocateAt(node)
-    this.#records.setParent(node, parent)
+    this.#records.restore(node, parent, fields)
     this.#setName(node, buf, start, end)
   }
 
@@ -123,12 +132,19 @@ class FlatStore implements Store {
     const records = this.#records
     records.settle(this.root)
     this.#index.reserve(records.count)
+    // Siblings were mostly created one after another, and lie so.
+    let siblings = NONE
+    let above = 0
     for (let node = 0; node < records.limit; node++) {
       if (node === this.root || !records.isLive(node)) continue
       const parent = records.parent(node)
-      if (!records.isLive(parent)) throw new InvariantError(`the parent of znode ${node} is missing`)
+      if (parent !== siblings) {
+        if (!records.isLive(parent)) throw new InvariantError(`the parent of znode ${node} is missing`)
+        siblings = parent
+        above = parent === this.root ? 1 : this.pathLength(parent) + 1
+      }
       this.#link(parent, node)
-      this.#pathBytes += this.pathLength(node)
+      this.#pathBytes += above + records.nameLength(node)
       this.#index.insert(node, this.#hash(node, parent) & this.#hashMask)
     }
   }
@@ -136,9 +152,10 @@ class FlatStore implements Store {
   /** The hash of a name that is stored. */
   #hash(node: NodeRef, parent: NodeRef): number {
     const length = this.#records.nameLength(node)
-    this.#needScratch(length)
-    this.copyName(node, this.#scratch, 0)
-    return hashName(parent, this.#scratch, 0, length)
+    if (length <= inlineNameBytes) return this.#records.hashOfInlineName(node, parent)
+    const block = this.#records.nameBlock(node)
+    const at = this.#slab.offset(block)
+    return hashName(parent, this.#slab.bytes(block), at, at + length)
   }
 
   #setName(node: NodeRef, buf: Uint8Array, start: number, end: number): void {
@@ -275,10 +292,13 @@ class FlatStore implements Store {
     const length = end - start
     assert(length >= 0, 'data of less than no bytes')
     let block = records.dataBlock(node)
-    if (block === NONE || length === 0 || !slab.fits(block, length)) {
+    if (block !== NONE && (length === 0 || !slab.fits(block, length))) {
       // The old space is freed first, so that the new data can lie there; from here on the record owns no block.
       this.clearData(node)
-      block = length === 0 ? NONE : slab.allocate(node * 2, length)
+      block = NONE
+    }
+    if (block === NONE && length > 0) {
+      block = slab.allocate(node * 2, length)
       records.setDataBlock(node, block)
     }
     if (block !== NONE) slab.write(block, buf, start, length)

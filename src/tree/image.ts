@@ -8,7 +8,7 @@ import { Writer } from '../jute/writer.ts'
 import type { Acl } from './acl.ts'
 import { readAcls, writeAcls } from './acl-codec.ts'
 import { deadBytes, NOWHERE, type Segment, segmentBytes, segmentRecordsMax } from './segments.ts'
-import { NodeKind, type NodeRef, NodeStat } from './store.ts'
+import { NodeFields, NodeKind, type NodeRef, NodeStat } from './store.ts'
 import type { Settings, Tree } from './tree.ts'
 
 // In this order: a segment is read when the ACLs and its dead records are known. Segments come last, and each has a
@@ -39,6 +39,7 @@ const hasAversion = 1 << 26
 
 /** Holds nothing between calls. */
 const stat = new NodeStat()
+const fields = new NodeFields()
 
 /** Where records go. */
 export interface RecordSink {
@@ -369,10 +370,13 @@ export class ImageReader {
   /** Adds the znode whose record is `buf[start, end)`. */
   #node(buf: Buffer, view: DataView, start: number, end: number, place: number): void {
     const { store, acls } = this.#tree
+    const { stat } = fields
     const info = view.getInt32(start)
     const dataLength = view.getInt32(start + 4)
     const node = view.getInt32(start + 8)
-    const acl = view.getUint32(start + 20)
+    fields.digest = view.getUint32(start + 16)
+    fields.acl = view.getUint32(start + 20)
+    fields.place = place
     stat.czxid = readLong(view, start + 24)
     stat.mzxid = stat.czxid
     stat.pzxid = stat.czxid
@@ -398,15 +402,13 @@ export class ImageReader {
       stat.aversion = view.getInt32(at)
       at += aversionBytes
     }
+    fields.owner = hasOwner(stat.kind) ? readLong(view, at) : 0
     const dataStart = end - Math.max(dataLength, 0)
-    store.restore(node, view.getInt32(start + 12), buf, dataStart - (info & nameLengthMask), dataStart)
-    store.setStat(node, stat)
+    const nameStart = dataStart - (info & nameLengthMask)
+    store.restore(node, view.getInt32(start + 12), buf, nameStart, dataStart, fields)
     if (dataLength >= 0) store.setData(node, buf, dataStart, end)
-    if (hasOwner(stat.kind)) store.setOwner(node, readLong(view, at))
-    store.setAcl(node, acl)
-    acls.retain(acl)
-    this.#tree.loaded(node, place)
-    this.#tree.adoptDigest(node, view.getUint32(start + 16))
+    acls.retain(fields.acl)
+    this.#tree.loaded(node, fields)
     this.#nodes++
   }
 }

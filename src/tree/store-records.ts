@@ -6,8 +6,8 @@
 // at every use (measured: 1.7 ns against 4-5 ns per field).
 import { assert } from '../base/assert.ts'
 import { crcBytes, crcInt, crcInts, crcLong } from '../base/crc32.ts'
-import { NONE, type NodeRef, type NodeStat } from './store.ts'
-import { equalBytes } from './store-bytes.ts'
+import { NONE, type NodeFields, type NodeRef, type NodeStat } from './store.ts'
+import { equalBytes, hashName } from './store-bytes.ts'
 import { Extras, NO_EXTRA } from './store-extras.ts'
 import { addRoom, type Roomy, removeRoom } from './store-room.ts'
 
@@ -119,10 +119,10 @@ export class Records {
   }
 
   /**
-   * Loading: as `allocate`, with the reference that the record is to have, which must be free (asserted). Until `settle`
-   * nothing else may be asked of the records but to set fields of those that were placed.
+   * Loading: as `allocate`, with the reference that the record is to have, which must be free (asserted), and all fields but
+   * the name. Until `settle` nothing else may be asked of the records but to set fields of those that were placed.
    */
-  allocateAt(node: NodeRef): void {
+  restore(node: NodeRef, parent: NodeRef, fields: NodeFields): void {
     const id = node >>> pageShift
     assert(node >= 0 && id < pagesMax, 'this can be no reference')
     for (let add = this.#pages.length; add <= id; add++) this.#setPage(add, 0)
@@ -135,10 +135,28 @@ export class Records {
       slot >= page.used || (words[slot * recordWords + infoAt]! & nameLengthMask) === 0,
       'a znode is there twice',
     )
-    page.used = Math.max(page.used, slot + 1)
+    if (slot >= page.used) page.used = slot + 1
     page.live++
     this.#count++
-    clear(words, slot)
+    // All numbers are zero, as new memory is.
+    const at = slot * recordWords
+    words[at + parentAt] = parent
+    words[at + nextSiblingAt] = NONE
+    words[at + prevSiblingAt] = NONE
+    words[at + dataLengthAt] = -1
+    words[at + dataBlockAt] = NONE
+    this.setFields(node, fields)
+  }
+
+  /** Sets all fields at once. */
+  setFields(node: NodeRef, { stat, owner, acl, digest, place }: NodeFields): void {
+    const words = this.#words[node >>> pageShift]!
+    const word = (node & pageMask) * recordWords
+    words[word + digestAt] = digest
+    words[word + aclAt] = acl
+    words[word + placeAt] = place
+    this.setStat(node, stat)
+    this.setOwner(node, owner)
   }
 
   /** Loading has ended: makes the slots between the records that were placed free ones. */
@@ -266,6 +284,12 @@ export class Records {
     const length = this.nameLength(node)
     for (let i = 0; i < length; i++) target[offset + i] = bytes[at + i]!
     return offset + length
+  }
+
+  /** The hash of the name that lies in the record. */
+  hashOfInlineName(node: NodeRef, parent: NodeRef): number {
+    const at = (node & pageMask) * recordBytes + nameAt * 4
+    return hashName(parent, this.#bytes[node >>> pageShift]!, at, at + this.nameLength(node))
   }
 
   /** Takes the name that lies in the record into a running CRC. */
@@ -427,7 +451,9 @@ export class Records {
     doubles[double + ctimeAt] = stat.ctime
     doubles[double + mtimeAt] = stat.mtime
     words[word + versionAt] = stat.version
-    this.setKind(node, stat.kind)
+    words[word + infoAt] = (words[word + infoAt]! & ~(3 << kindShift)) | ((stat.kind & 3) << kindShift)
+    const usual = stat.pzxid === stat.czxid && stat.cversion === 0 && stat.aversion === 0
+    if (usual && words[word + extraAt] === NO_EXTRA) return
     this.setPzxid(node, stat.pzxid)
     this.setCversion(node, stat.cversion)
     this.setAversion(node, stat.aversion)

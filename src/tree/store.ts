@@ -38,6 +38,15 @@ export class NodeStat {
   kind = 0
 }
 
+/** What a znode has beside name and data, set at once for the same reason. */
+export class NodeFields {
+  readonly stat: NodeStat = new NodeStat()
+  owner = 0
+  acl = 0
+  digest = 0
+  place = 0
+}
+
 /**
  * Flat storage of znodes. Paths and names are UTF-8 bytes in place: `buf[start, end)`.
  * All getters and setters take a reference of a live znode; anything else is a bug (checked by `check`).
@@ -72,9 +81,16 @@ export interface Store {
   remove(node: NodeRef): void
   /**
    * Loading an empty store: adds a znode under the reference that it had, which must be free; the root as child of NONE.
-   * Its parent may come later. Until `settle` only fields of znodes that were restored may be set.
+   * Its data is null. Its parent may come later. Until `settle` only fields of znodes that were restored may be set.
    */
-  restore(node: NodeRef, parent: NodeRef, buf: Uint8Array, start: number, end: number): void
+  restore(
+    node: NodeRef,
+    parent: NodeRef,
+    buf: Uint8Array,
+    start: number,
+    end: number,
+    fields: NodeFields,
+  ): void
   /** Ends loading: links all znodes. Throws `InvariantError` if a parent is missing. */
   settle(): void
 

@@ -10,7 +10,7 @@ import { NodeDigests } from './digest.ts'
 import { createFlatStore } from './flat-store.ts'
 import { QuotaTable } from './quota.ts'
 import { NOWHERE, Segments } from './segments.ts'
-import { NONE, NodeFlag, NodeKind, type NodeRef, type Store } from './store.ts'
+import { NONE, type NodeFields, NodeFlag, NodeKind, type NodeRef, type Store } from './store.ts'
 
 const half = 2 ** 32
 
@@ -524,12 +524,6 @@ export class Tree {
     this.#stale.length = 0
   }
 
-  /** Makes a znode's cached digest part of the sum, for loading. */
-  adoptDigest(node: NodeRef, digest: number): void {
-    this.store.setDigest(node, digest)
-    this.#add(digest)
-  }
-
   #add(digest: number): void {
     const low = this.#digestLow + digest
     this.#digestLow = low % half
@@ -670,10 +664,10 @@ export class Tree {
     for (const id of ids) this.#noteSession(id)
   }
 
-  /** A znode that was loaded from `place`: goes into the indexes, is not dirty. */
-  loaded(node: NodeRef, place: number): void {
-    this.store.setPlace(node, place)
-    this.#index(node, this.store.kind(node), this.store.owner(node))
+  /** A znode was restored with these fields: it goes into the indexes and the digest, and is not dirty. */
+  loaded(node: NodeRef, { stat, owner, digest }: NodeFields): void {
+    if (stat.kind !== NodeKind.persistent) this.#index(node, stat.kind, owner)
+    this.#add(digest)
   }
 
   /** Calls `each` for `top` (the root by default) and every znode below it, parents first. */

@@ -2,7 +2,15 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { InvariantError } from '../../src/base/assert.ts'
 import { createFlatStore } from '../../src/tree/flat-store.ts'
-import { NONE, NodeFlag, NodeKind, type NodeRef, NodeStat, type Store } from '../../src/tree/store.ts'
+import {
+  NONE,
+  NodeFields,
+  NodeFlag,
+  NodeKind,
+  type NodeRef,
+  NodeStat,
+  type Store,
+} from '../../src/tree/store.ts'
 
 function create(store: Store, parent: NodeRef, name: string): NodeRef {
   const bytes = Buffer.from(`<${name}>`)
@@ -502,11 +510,13 @@ describe('what few znodes have', () => {
 })
 
 describe('loading', () => {
+  const fields = new NodeFields()
+
   test('puts znodes where they were, whatever their order, and goes on from there', () => {
     const store = createFlatStore()
     const put = (node: number, parent: number, name: string) => {
       const text = Buffer.from(name)
-      store.restore(node, parent, text, 0, text.length)
+      store.restore(node, parent, text, 0, text.length, fields)
     }
     // Two pages of records are between these.
     put(9001, 9000, 'a child whose name is longer than what fits')
@@ -532,13 +542,13 @@ describe('loading', () => {
     const refused = { name: 'InvariantError' }
     const name = Buffer.from('name')
     const twice = createFlatStore()
-    twice.restore(5, twice.root, name, 0, 4)
-    assert.throws(() => twice.restore(5, twice.root, name, 0, 3), refused)
-    assert.throws(() => twice.restore(6, NONE, name, 0, 4), refused)
-    assert.throws(() => twice.restore(twice.root, 5, name, 0, 4), refused)
-    assert.throws(() => twice.restore(2 ** 30, twice.root, name, 0, 4), refused)
+    twice.restore(5, twice.root, name, 0, 4, fields)
+    assert.throws(() => twice.restore(5, twice.root, name, 0, 3, fields), refused)
+    assert.throws(() => twice.restore(6, NONE, name, 0, 4, fields), refused)
+    assert.throws(() => twice.restore(twice.root, 5, name, 0, 4, fields), refused)
+    assert.throws(() => twice.restore(2 ** 30, twice.root, name, 0, 4, fields), refused)
     const orphan = createFlatStore()
-    orphan.restore(5, 6, name, 0, 4)
+    orphan.restore(5, 6, name, 0, 4, fields)
     assert.throws(() => orphan.settle(), refused)
   })
 })
