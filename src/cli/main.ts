@@ -2,7 +2,6 @@
 // of its name. The only place with process.exit. Commands are imported and not loaded when they are used: all is one script
 // (scripts/bundle.mjs), in which modules that are loaded later run slower for good.
 import { existsSync, readFileSync, statSync } from 'node:fs'
-import { setFlagsFromString } from 'node:v8'
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { LogLevel } from '../base/log.ts'
 import { zabdVersion } from '../base/version.ts'
@@ -333,15 +332,7 @@ function permissions(path: string): number | undefined {
   return process.platform === 'win32' ? undefined : statSync(path, { throwIfNoEntry: false })?.mode
 }
 
-/**
- * How far V8's heap may grow, in percent of what is in use, until it is marked again. Four times is the most that V8 itself
- * allows; left to itself it stays close to the few MiB that are in use, and counts the memory of buffers outside: with writes
- * in large batches it then marked 16 times a second, which took a third of the throughput of transactions (docs/performance.md).
- */
-const heapGrowthPercent = 300
-
 /** Runs the command line of this process and ends it. */
 export async function main(args: readonly string[]): Promise<never> {
-  setFlagsFromString(`--heap-growing-percent=${heapGrowthPercent}`)
   process.exit(await run(args, thisProcess()))
 }

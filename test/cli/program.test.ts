@@ -1,10 +1,12 @@
 // The program as the command runs it: bundled, with what V8 compiled of it at the build.
 import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import type { Script } from 'node:vm'
 import { zabdVersion } from '../../src/base/version.ts'
 import type { run } from '../../src/cli/main.ts'
@@ -16,9 +18,8 @@ type Loader = {
   readonly loadProgram: (file?: string, code?: string) => Program | undefined
 }
 
-const { programFile, loadProgram } = (await import(
-  pathToFileURL(join(projectRoot(), 'bin/program.js')).href
-)) as Loader
+const loader = pathToFileURL(join(projectRoot(), 'bin/program.js')).href
+const { programFile, loadProgram } = (await import(loader)) as Loader
 
 function projectRoot(): string {
   let dir = import.meta.dirname
@@ -78,6 +79,21 @@ test('what V8 has compiled of the program is taken by the next start', async () 
     const program = loadProgram(programFile, code)
     assert.equal(program?.script.cachedDataRejected, false)
     assert.equal(await versionOf(program), zabdVersion())
+  })
+})
+
+test('what V8 has compiled while a command ran is taken by the next one', async () => {
+  await withCode(Buffer.of(), async (code) => {
+    const load = `import { writeFileSync } from 'node:fs'
+      import { loadProgram } from ${JSON.stringify(loader)}
+      const { exports, script } = loadProgram(undefined, ${JSON.stringify(code)})`
+    const printed = async (text: string) => {
+      const args = ['--input-type=module', '-e', `${load}\n${text}`]
+      return (await promisify(execFile)(process.execPath, args)).stdout.trim()
+    }
+    const keep = `process.once('exit', () => writeFileSync(${JSON.stringify(code)}, script.createCachedData()))`
+    assert.equal(await printed(`${keep}\nawait exports.main(['--version'])`), zabdVersion())
+    assert.equal(await printed('console.log(script.cachedDataRejected)'), 'false')
   })
 })
 
