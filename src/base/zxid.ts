@@ -9,7 +9,7 @@ export const maxCounter = 2 ** 32 - 2
 
 /** The zxid of transaction `counter` in `epoch`. */
 export function makeZxid(epoch: number, counter: number): number {
-  assert(epoch >= 0 && epoch <= maxEpoch, `epoch ${epoch} is out of range`)
+  assert(epoch >= 0 && epoch <= maxEpoch, () => `epoch ${epoch} is out of range`)
   return epoch * low + counter
 }
 

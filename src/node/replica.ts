@@ -233,7 +233,7 @@ export class Replica {
     for await (const entry of log.read(from)) {
       const next = this.#pending.first?.entry
       if (life !== this.#life || entry.last > this.#committed || entry.first === next?.first) break
-      assert(entry.first > tree.zxid, `entry ${entry.first} overlaps the state at ${tree.zxid}`)
+      assert(entry.first > tree.zxid, () => `entry ${entry.first} overlaps the state at ${tree.zxid}`)
       const batch = Batch.decode(entry.bytes)
       for (let i = 0; i < batch.count; i++) this.#apply(batch, i, entry.first + i, undefined, 0)
       count += batch.count

@@ -763,20 +763,23 @@ function checkChain(entries: readonly Entry[], last: number): number {
   for (const entry of entries) {
     assert(
       entry.prev === end,
-      `the entry after ${formatZxid(entry.prev)} is appended after ${formatZxid(end)}`,
+      () => `the entry after ${formatZxid(entry.prev)} is appended after ${formatZxid(end)}`,
     )
-    assert(entry.first > entry.prev, `the entry at ${formatZxid(entry.first)} is not above the one before it`)
+    assert(
+      entry.first > entry.prev,
+      () => `the entry at ${formatZxid(entry.first)} is not above the one before it`,
+    )
     assert(
       entry.last >= entry.first && Number.isSafeInteger(entry.last),
-      `entry ends at ${formatZxid(entry.last)}`,
+      () => `entry ends at ${formatZxid(entry.last)}`,
     )
     assert(
       epochOf(entry.first) !== epochOf(entry.prev) || entry.first === entry.prev + 1,
-      `the entry at ${formatZxid(entry.first)} leaves a gap after ${formatZxid(entry.prev)}`,
+      () => `the entry at ${formatZxid(entry.first)} leaves a gap after ${formatZxid(entry.prev)}`,
     )
     assert(
       entry.voting === undefined || entry.first === entry.last,
-      `the reconfiguration at ${formatZxid(entry.first)} has more than one transaction`,
+      () => `the reconfiguration at ${formatZxid(entry.first)} has more than one transaction`,
     )
     end = entry.last
   }

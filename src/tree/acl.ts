@@ -81,7 +81,7 @@ export class AclTable {
   /** The list at an index. Throws InvariantError when there is none. */
   get(index: number): readonly Acl[] {
     const slot = this.#slots[index]
-    assert(slot !== undefined, `no ACL at index ${index}`)
+    assert(slot !== undefined, () => `no ACL at index ${index}`)
     return slot.list
   }
 
@@ -89,7 +89,7 @@ export class AclTable {
   retain(index: number): void {
     if (index === OPEN) return
     const slot = this.#slots[index]
-    assert(slot !== undefined, `retained an ACL that is not there: index ${index}`)
+    assert(slot !== undefined, () => `retained an ACL that is not there: index ${index}`)
     slot.refs++
   }
 
@@ -97,7 +97,7 @@ export class AclTable {
   release(index: number): void {
     if (index === OPEN) return
     const slot = this.#slots[index]
-    assert(slot !== undefined && slot.refs > 0, `released an ACL that nobody holds: index ${index}`)
+    assert(slot !== undefined && slot.refs > 0, () => `released an ACL that nobody holds: index ${index}`)
     slot.refs--
     if (slot.refs === 0) this.#drop(index, slot)
   }

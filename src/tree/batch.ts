@@ -208,7 +208,7 @@ export class Batch {
     const r = new Reader(buf)
     try {
       const version = r.int()
-      assert(version === formatVersion, `batch format ${version} is unknown to this version of zabd`)
+      assert(version === formatVersion, () => `batch format ${version} is unknown to this version of zabd`)
       const batch = new Batch()
       batch.#read(r)
       return batch

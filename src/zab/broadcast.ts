@@ -81,7 +81,10 @@ export function canReconfigure(
 /** Cumulative, from any learner; it opens the window, and counts for commits once the learner is synced. */
 export function onAck(core: Core, role: Leading, learner: Learner, { zxid }: Ack): void {
   if (learner.state !== 'streaming') return
-  assert(zxid <= learner.sent, `learner ${learner.id} acknowledged ${zxid}, but was sent ${learner.sent}`)
+  assert(
+    zxid <= learner.sent,
+    () => `learner ${learner.id} acknowledged ${zxid}, but was sent ${learner.sent}`,
+  )
   acknowledge(learner, zxid)
   if (role.phase === 'broadcast' && learner.synced) advanceCommit(core, role)
   pump(core, role, learner)

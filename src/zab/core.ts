@@ -356,7 +356,7 @@ function onEpochsSaved(core: Core, epochs: Epochs): void {
 
 function onDurable(core: Core, zxid: number): void {
   const { history, role } = core
-  assert(zxid <= endOf(history), `durable up to ${zxid}, beyond the history's end ${endOf(history)}`)
+  assert(zxid <= endOf(history), () => `durable up to ${zxid}, beyond the history's end ${endOf(history)}`)
   if (zxid <= history.durable) return
   history.durable = zxid
   if (role.type === 'leading') {

@@ -61,8 +61,11 @@ export function hasPoint(history: History, zxid: number): boolean {
 
 /** Adds an entry that follows the end (asserted). */
 export function pushEntry(history: History, entry: Entry): void {
-  assert(entry.prev === endOf(history), `entry ${entry.first} follows ${entry.prev}, not ${endOf(history)}`)
-  assert(entry.first > entry.prev && entry.last >= entry.first, `entry ${entry.first} to ${entry.last}`)
+  assert(
+    entry.prev === endOf(history),
+    () => `entry ${entry.first} follows ${entry.prev}, not ${endOf(history)}`,
+  )
+  assert(entry.first > entry.prev && entry.last >= entry.first, () => `entry ${entry.first} to ${entry.last}`)
   history.lasts.push(entry.last)
   if (entry.voting !== undefined) history.votings.push({ zxid: entry.last, voting: entry.voting })
   history.recent.push(entry)
