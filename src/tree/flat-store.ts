@@ -132,21 +132,35 @@ class FlatStore implements Store {
     const records = this.#records
     records.settle(this.root)
     this.#index.reserve(records.count)
-    // Siblings were mostly created one after another, and lie so.
-    let siblings = NONE
-    let above = 0
-    for (let node = 0; node < records.limit; node++) {
-      if (node === this.root || !records.isLive(node)) continue
-      const parent = records.parent(node)
-      if (parent !== siblings) {
-        if (!records.isLive(parent)) throw new InvariantError(`the parent of znode ${node} is missing`)
-        siblings = parent
-        above = parent === this.root ? 1 : this.pathLength(parent) + 1
-      }
-      this.#link(parent, node)
-      this.#pathBytes += above + records.nameLength(node)
+    for (let node = 0; node < records.limit; ) node = this.#settleSiblings(node)
+  }
+
+  /**
+   * Links and indexes the znodes from `from` on that have the same parent as the first of them: siblings were mostly created
+   * one after another, and lie so. Returns the reference of the first one that has another parent.
+   */
+  #settleSiblings(from: NodeRef): NodeRef {
+    const records = this.#records
+    let node = from
+    while (node === this.root || !records.isLive(node)) if (++node === records.limit) return node
+    const parent = records.parent(node)
+    if (!records.isLive(parent)) throw new InvariantError(`the parent of znode ${node} is missing`)
+    const above = parent === this.root ? 1 : this.pathLength(parent) + 1
+    let first = records.firstChild(parent)
+    let count = 0
+    let pathBytes = 0
+    for (; records.isLive(node) && records.parent(node) === parent; node++) {
+      if (first !== NONE) records.setPrevSibling(first, node)
+      records.setNextSibling(node, first)
+      first = node
+      count++
+      pathBytes += above + records.nameLength(node)
       this.#index.insert(node, this.#hash(node, parent) & this.#hashMask)
     }
+    records.setFirstChild(parent, first)
+    records.setNumChildren(parent, records.numChildren(parent) + count)
+    this.#pathBytes += pathBytes
+    return node
   }
 
   /** The hash of a name that is stored. */
