@@ -20,7 +20,7 @@ import {
   type StoredEntry,
   zxidOfKey,
 } from './records.ts'
-import { type Segment, Segments } from './segments.ts'
+import { bufferBytes, type Segment, Segments } from './segments.ts'
 import type { LogIndex, LogStore, StorageError, StorageLogger } from './types.ts'
 import { WriteAhead } from './write-ahead.ts'
 import { WriteGate } from './write-gate.ts'
@@ -90,7 +90,7 @@ export class LevelLog implements LogStore {
     this.#votings = found.votings
     this.#tail = found.tail
     this.#activeBytes = found.activeBytes
-    this.#writeAhead = new WriteAhead(found.segments.active.dir)
+    this.#writeAhead = new WriteAhead(found.segments.active.dir, bufferBytes)
   }
 
   /** Makes an empty log for data `dataId`, where there is none with any history. Rejects with StorageError. */
@@ -334,7 +334,7 @@ export class LevelLog implements LogStore {
       this.#votings = found.votings
       this.#tail = found.tail
       this.#activeBytes = found.activeBytes
-      this.#writeAhead = new WriteAhead(found.segments.active.dir)
+      this.#writeAhead = new WriteAhead(found.segments.active.dir, bufferBytes)
     })
     const reset = await this.#install?.()
     if (reset !== undefined) await this.reset(reset)
@@ -450,7 +450,7 @@ export class LevelLog implements LogStore {
 
   async #writeAheadIn({ dir }: Segment): Promise<void> {
     await this.#writeAhead.close()
-    this.#writeAhead = new WriteAhead(dir)
+    this.#writeAhead = new WriteAhead(dir, bufferBytes)
   }
 
   /** Deletes segments in the background; a failure fails the store. */

@@ -7,9 +7,11 @@ import { assert } from '../base/assert.ts'
 import { type Db, type DbOptions, mappedBytesMax, openDirectory } from './database.ts'
 import { bytesBelow, ignoreMissing, syncDirectory, syncLevelLogs } from './files.ts'
 
+/** Every segment has one or two such buffers in memory, until it is closed; a full one becomes a table. */
+export const bufferBytes = 4 << 20
+
 const options: DbOptions = {
-  // Every segment has one or two such buffers in memory, until it is closed. Larger ones made no difference to appends.
-  writeBufferSize: 4 << 20,
+  writeBufferSize: bufferBytes,
   cacheSize: 2 << 20,
   maxFileSize: 16 << 20,
   // Tables of the log are written once and hardly ever read: compressing them took a tenth of what a multi costs.

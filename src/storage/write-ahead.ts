@@ -6,47 +6,52 @@ import { constants } from 'node:fs'
 import { type FileHandle, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 
-/** Written at a time: so little that an append which is synced meanwhile hardly waits for it. */
-const pieceBytes = 128 << 10
-const piecesAhead = 2
-/** What is appended faster, in bytes per ms, has few syncs for its bytes, and zeros would be half of what is written. */
-const bytesPerMsMax = 12_000
-/** The speed is looked at so often, at most. */
-const spanMs = 10
+/**
+ * Zeros are written in pieces that last so long, ms, at the speed at which entries come: each piece is synced, and an append
+ * that is synced meanwhile waits for it.
+ */
+const pieceMs = 10
+/** At 12 MB/s a piece has this many bytes: it does not hold up anybody. */
+const pieceBytesMin = 128 << 10
+/** A file is left with some zeros at its end that were written in vain. */
+const pieceBytesMax = 256 << 10
 /** What LevelDB writes beside key and value, about. */
 const overheadBytes = 32
 
-const zeros = Buffer.alloc(pieceBytes)
+const zeros = Buffer.alloc(pieceBytesMax)
 
 /** See file header. For one directory, while its database is open. */
 export class WriteAhead {
   readonly #dir: string
+  readonly #fileBytes: number
   #name = ''
   #file: FileHandle | undefined
   /** Zeros that LevelDB has not written over yet, about. */
   #ahead = 0
-  #began = Number.NEGATIVE_INFINITY
-  /** Appended since `#began`. */
-  #bytes = 0
+  /** What LevelDB has written into the file, about. */
+  #used = 0
+  /** Of the zeros that are written next. */
+  #pieceBytes = pieceBytesMin
+  /** When the newest piece was begun, monotonic ms, and what was appended since. */
+  #began = 0
+  #appended = 0
   #writing: Promise<void> | undefined
   #closed = false
 
-  constructor(dir: string) {
+  /** `fileBytes`: LevelDB begins another file after about so many. */
+  constructor(dir: string, fileBytes: number) {
     this.#dir = dir
+    this.#fileBytes = fileBytes
   }
 
   /** So many bytes were appended, in so many records. */
   wrote(bytes: number, records: number): void {
     const written = bytes + records * overheadBytes
-    this.#bytes += written
+    this.#appended += written
+    this.#used += written
     this.#ahead -= written
-    if (this.#ahead > pieceBytes || this.#writing !== undefined || this.#closed) return
-    const span = performance.now() - this.#began
-    if (span < spanMs) return
-    const isFast = this.#bytes > span * bytesPerMsMax
-    this.#began += span
-    this.#bytes = 0
-    if (isFast) return
+    if (!this.#isLow && this.#used < this.#fileBytes) return
+    if (this.#writing !== undefined || this.#closed) return
     // A failure is LevelDB's to find: it writes to the same disk.
     this.#writing = this.#write()
       .catch(() => {})
@@ -62,21 +67,41 @@ export class WriteAhead {
     this.#file = undefined
   }
 
+  get #isLow(): boolean {
+    return this.#ahead <= this.#pieceBytes
+  }
+
   async #write(): Promise<void> {
+    do {
+      await this.#follow()
+      if (!this.#isLow) return
+      this.#measure()
+      await this.#file?.write(zeros, 0, this.#pieceBytes)
+      await this.#file?.datasync()
+      this.#ahead = Math.max(this.#ahead, 0) + this.#pieceBytes
+    } while (this.#isLow && !this.#closed)
+  }
+
+  /** Opens the newest file, if it is another one than before. */
+  async #follow(): Promise<void> {
     const logs = (await readdir(this.#dir)).filter((name) => name.endsWith('.log')).sort()
     const name = logs.at(-1) ?? ''
-    if (name !== this.#name) {
-      this.#name = ''
-      await this.#file?.close()
-      this.#file = undefined
-      this.#file = await open(join(this.#dir, name), constants.O_WRONLY | constants.O_APPEND)
-      this.#name = name
-      this.#ahead = 0
-    }
-    while (this.#file !== undefined && this.#ahead <= pieceBytes * (piecesAhead - 1) && !this.#closed) {
-      await this.#file.write(zeros)
-      await this.#file.datasync()
-      this.#ahead = Math.max(this.#ahead, 0) + pieceBytes
-    }
+    if (name === this.#name) return
+    this.#name = ''
+    await this.#file?.close()
+    this.#file = undefined
+    this.#file = await open(join(this.#dir, name), constants.O_WRONLY | constants.O_APPEND)
+    this.#name = name
+    this.#ahead = 0
+    this.#used = 0
+  }
+
+  /** How much the next piece has to be, going by what was appended since the one before. */
+  #measure(): void {
+    const now = performance.now()
+    const bytes = (this.#appended / (now - this.#began)) * pieceMs
+    this.#pieceBytes = Math.min(Math.max(Math.ceil(bytes), pieceBytesMin), pieceBytesMax)
+    this.#began = now
+    this.#appended = 0
   }
 }
