@@ -47,9 +47,10 @@ export class Applier {
   #dataLength = 0
   /**
    * The sets of a multi that are judged and not done yet: znode, where the data begins and how long it is; NONE in the
-   * znode's place for a check. Empty outside of `#judgeSets` and `#doJudged`.
+   * znode's place for a check. Below `#judgedEnd`, which is 0 outside of `#judgeSets` and `#doJudged`.
    */
   readonly #judged: number[] = []
+  #judgedEnd = 0
   #judgedCode: number = Code.ok
   /** Path of a sequential create: the request's path and ten digits. */
   #path = Buffer.alloc(256)
@@ -377,7 +378,7 @@ export class Applier {
     if (expected === -1) return true
     let version = this.tree.store.version(node)
     const judged = this.#judged
-    for (let i = 0; i < judged.length; i += judgedNumbers) if (judged[i] === node) version++
+    for (let i = 0; i < this.#judgedEnd; i += judgedNumbers) if (judged[i] === node) version++
     return expected === (version | 0)
   }
 
@@ -433,7 +434,7 @@ export class Applier {
     else {
       failed = judgement
       if (failed < 0) this.#doJudged()
-      this.#judged.length = 0
+      this.#judgedEnd = 0
     }
     if (failed < 0) {
       if (this.#wanted) writeMultiEnd(reply)
@@ -484,9 +485,11 @@ export class Applier {
       if (type !== Op.setData && type !== Op.check) break
       this.#judgedCode = type === Op.check ? this.#check() : this.#judgeSet()
       if (this.#judgedCode !== Code.ok) return index
-      judged.push(type === Op.check ? NONE : this.#node, this.#dataAt, this.#dataLength)
+      judged[this.#judgedEnd++] = type === Op.check ? NONE : this.#node
+      judged[this.#judgedEnd++] = this.#dataAt
+      judged[this.#judgedEnd++] = this.#dataLength
     }
-    judged.length = 0
+    this.#judgedEnd = 0
     r.pos = first
     return undefined
   }
@@ -496,7 +499,7 @@ export class Applier {
     const { tree, reply } = this
     const { buf } = this.#body
     const judged = this.#judged
-    for (let i = 0; i < judged.length; i += judgedNumbers) {
+    for (let i = 0; i < this.#judgedEnd; i += judgedNumbers) {
       const node = judged[i] as NodeRef
       if (this.#wanted) writeMultiHeader(reply, node === NONE ? Op.check : Op.setData, 0)
       if (node === NONE) continue
