@@ -75,7 +75,7 @@ export type Inspection = StatsSnapshot & {
   readonly connections: number
   readonly outstanding: number
   readonly uptimeMs: number
-  /** Tree digests at each 128th zxid, oldest first, as decimal text. */
+  /** Tree digests at each 128th zxid, or 8192nd of a standalone server, oldest first, as decimal text. */
   readonly digests: readonly { readonly zxid: number; readonly digest: string }[]
 }
 

@@ -48,6 +48,10 @@ import { Syncs } from './syncs.ts'
 
 /** Bytes of proposals that may wait for their commit before connections are not read any more. */
 const outstandingBytesMax = 64 << 20
+/** Digests of the tree are compared at each zxid that is a multiple of this, as in ZooKeeper. */
+const digestEvery = 128
+/** Where there is nobody to compare with: of a znode that has changed many times meanwhile a digest is needed once. */
+const digestEveryAlone = 64 * digestEvery
 /** How often in a tick the consensus core looks at the clock. */
 const coreTicks = 8
 
@@ -184,6 +188,7 @@ export class Node implements Backend, PeerHandler {
       clock,
       logger,
       skipAcl: config.skipAcl,
+      digestEvery: config.standalone ? digestEveryAlone : digestEvery,
       soleReader: config.standalone,
       readable: () => this.#journal.readable,
       originsOf: (batch) => this.#requests.originsOf(batch),

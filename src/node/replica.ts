@@ -21,8 +21,6 @@ import type { Origins } from './requests.ts'
 /** How long a slice may take, ms; looked at after so many transactions. */
 const sliceMs = 8
 const sliceTransactions = 64
-/** Digests are kept at each zxid that is a multiple of this, as in ZooKeeper. */
-const digestEvery = 128
 const digestsKept = 128
 
 /** An entry on its way to its commit, with who waits for its transactions. */
@@ -44,6 +42,8 @@ export type ReplicaOptions = {
   readonly clock: Clock
   readonly logger: Logger
   readonly skipAcl: boolean
+  /** At each zxid that is a multiple of this the tree's digest is told and kept. */
+  readonly digestEvery: number
   /** Nobody else reads the log: there are no other servers. */
   readonly soleReader: boolean
   /** Whether the log may be read now; `resume` is to be called when that changes to yes. */
@@ -68,7 +68,7 @@ export type ReplicaOptions = {
 
 /** See file header. */
 export class Replica {
-  /** Tree digests at every 128th zxid, newest last. */
+  /** Tree digests at zxids that are multiples of `digestEvery`, newest last. */
   readonly digests: Digest[] = []
   readonly #options: ReplicaOptions
   readonly #applier: Applier
@@ -257,7 +257,7 @@ export class Replica {
   }
 
   #apply(batch: Batch, index: number, zxid: number, origin: Connection | undefined, arrived: number): void {
-    const { tree, watches, onSpecial } = this.#options
+    const { tree, watches, digestEvery, onSpecial } = this.#options
     const applier = this.#applier
     const kind = batch.kindOf(index)
     tree.watched = watches.size > 0

@@ -84,7 +84,7 @@ export class Applier {
       this.reply.clear()
       tree.changes.count = 0
     }
-    tree.zxid = zxid
+    tree.applied(zxid)
   }
 
   #dispatch(kind: number): number {

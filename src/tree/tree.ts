@@ -42,6 +42,8 @@ export class Changes {
 
 /** What a step of a multi was, as the last number that it leaves behind for being taken back. */
 const Step = { insert: 0, remove: 1, data: 2, quotaAdded: 3, quotaGone: 4 } as const
+/** Znodes whose digest may be missing in the sum after a transaction: with more, the next `digest` would be a pause. */
+const staleMax = 1024
 /** Room for so many numbers stays for the next multi. */
 const undoKept = 1 << 16
 
@@ -507,6 +509,12 @@ export class Tree {
   digest(): [number, number] {
     if (this.#stale.length > 0) this.#refreshDigest()
     return [this.#digestHigh, this.#digestLow]
+  }
+
+  /** A transaction was applied as `zxid`, whether it succeeded or not. */
+  applied(zxid: number): void {
+    this.zxid = zxid
+    if (this.#stale.length >= staleMax) this.#refreshDigest()
   }
 
   #refreshDigest(): void {

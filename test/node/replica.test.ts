@@ -54,6 +54,7 @@ class Setup {
       clock: this.clock,
       logger: createLogger({ level: 'error', pretty: false, destination: { write: () => undefined } }),
       skipAcl: false,
+      digestEvery: 128,
       soleReader: true,
       readable: () => this.readable,
       originsOf: () => this.origins,
