@@ -42,7 +42,7 @@ import { Replica } from './replica.ts'
 import { type Proposed, Requests } from './requests.ts'
 import type { Role, RoleHost } from './role.ts'
 import { SessionTracker } from './session-tracker.ts'
-import { sessionPassword } from './sessions.ts'
+import { sessionPasswords } from './sessions.ts'
 import { SnapshotReceiver, SnapshotSender } from './snapshots.ts'
 import { Syncs } from './syncs.ts'
 
@@ -110,6 +110,8 @@ export class Node implements Backend, PeerHandler {
   #turnPlanned = false
   readonly #flushes: Flushes
   #stalledConnections = new Set<Connection>()
+  /** What makes them, for the secret that the tree has had of late. */
+  #passwords: { readonly secret: Uint8Array; readonly of: (session: number) => Buffer } | undefined
   /** While the core's phase is broadcast. Clients are served as soon as it acts. */
   #role: Role | undefined
   #serving = false
@@ -436,7 +438,9 @@ export class Node implements Backend, PeerHandler {
 
   passwordOf(session: number): Buffer {
     assert(this.tree.settings !== undefined, 'a session before there is a secret')
-    return sessionPassword(this.tree.settings.secret, session)
+    const { secret } = this.tree.settings
+    if (this.#passwords?.secret !== secret) this.#passwords = { secret, of: sessionPasswords(secret) }
+    return this.#passwords.of(session)
   }
 
   openLocalSession(timeoutMs: number): number | undefined {

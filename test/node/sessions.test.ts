@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createHmac } from 'node:crypto'
 import { test } from 'node:test'
-import { firstSessionId, sessionPassword } from '../../src/node/sessions.ts'
+import { firstSessionId, sessionPasswords } from '../../src/node/sessions.ts'
 
 const now = Date.UTC(2026, 10, 22)
 const since2020 = now - Date.UTC(2020, 0, 1)
@@ -28,13 +28,24 @@ test('an id that is known is never given out again, even if the clock went back'
   assert.equal(firstSessionId(3, now + 1000, known), firstSessionId(3, now + 1000, 0))
 })
 
-test('a password is 16 bytes of a keyed hash of the id: another id or another secret gives another one', () => {
-  const secret = Buffer.from('secret of the ensemble')
-  const password = sessionPassword(secret, 2 ** 53 - 1)
-  assert.equal(password.length, 16)
-  const id = Buffer.from('001fffffffffffff', 'hex')
-  assert.deepEqual(password, createHmac('sha256', secret).update(id).digest().subarray(0, 16))
-  assert.deepEqual(sessionPassword(secret, 2 ** 53 - 1), password)
-  assert.notDeepEqual(sessionPassword(secret, 2 ** 53 - 2), password)
-  assert.notDeepEqual(sessionPassword(Buffer.from('another'), 2 ** 53 - 1), password)
+for (const secret of [Buffer.from('secret of the ensemble'), Buffer.alloc(64, 1), Buffer.alloc(65, 2)]) {
+  test(`a password is 16 bytes of a keyed hash of the id, with a secret of ${secret.length} bytes`, () => {
+    const passwordOf = sessionPasswords(secret)
+    for (const [id, bytes] of [
+      [1, '0000000000000001'],
+      [0x01_8000_0000, '0000000180000000'],
+      [2 ** 53 - 1, '001fffffffffffff'],
+    ] as const) {
+      const keyed = createHmac('sha256', secret).update(Buffer.from(bytes, 'hex')).digest()
+      assert.deepEqual(passwordOf(id), keyed.subarray(0, 16))
+    }
+  })
+}
+
+test('a password stays what it is when others are made', () => {
+  const passwordOf = sessionPasswords(Buffer.from('secret of the ensemble'))
+  const password = passwordOf(7)
+  const bytes = password.toString('hex')
+  assert.notEqual(passwordOf(8).toString('hex'), bytes)
+  assert.equal(password.toString('hex'), bytes)
 })
