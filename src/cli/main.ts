@@ -6,6 +6,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import type { LogLevel } from '../base/log.ts'
 import { zabdVersion } from '../base/version.ts'
 import type { FlagSetting } from '../config/types.ts'
+import { makeRoomForDescriptors } from '../node/descriptors.ts'
 import { startServer } from '../node/server.ts'
 import { type BenchFlags, runBench } from './bench.ts'
 import { ExitCode } from './exit.ts'
@@ -308,7 +309,8 @@ function thisProcess(): Machine {
     events: process,
     exit: (code) => process.exit(code),
     createLogger: async (options) => (await import('../base/log.ts')).createLogger(options),
-    startServer,
+    startServer: (config, logger) =>
+      startServer(config, logger, { onServing: () => void makeRoomForDescriptors() }),
   }
 }
 

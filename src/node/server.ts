@@ -39,11 +39,13 @@ export type RunningServer = {
   readonly node: Node
 }
 
-/** What tests give instead of the machine's own. */
+/** What tests give instead of the machine's own, and what a process does besides. */
 export type ServerParts = {
   readonly clock?: Clock
   readonly random?: () => number
   readonly openStorage?: typeof openStorage
+  /** The server serves clients, for the first time. */
+  readonly onServing?: () => void
 }
 
 /**
@@ -87,6 +89,7 @@ export async function startServer(
         { role, client: bound.map(describeAddress), zxid: formatZxid(tree.zxid), znodes },
         `ready to serve clients on ${bound.map(describeAddress).join(' and ')}${loopbackHint(config)}`,
       )
+      parts.onServing?.()
     }
     const memberFiles = keepMemberFiles(config, logger)
     node = new Node({
