@@ -294,7 +294,7 @@ export class Connection implements ReadContext<Connection> {
     stats.packetReceived(end - start + 4)
     this.stats.received++
     try {
-      if (this.#phase === 'new') this.#handshake(buf, start, end)
+      if (this.#phase === 'new') this.#handshake(buf, start, end, arrived)
       else this.#request(buf, start, end, arrived)
     } catch (error) {
       if (!(error instanceof ZkError)) throw error
@@ -330,7 +330,7 @@ export class Connection implements ReadContext<Connection> {
   // ---------------------------------------------------------------- handshake
 
   /** ConnectRequest (wire.md section 3). */
-  #handshake(buf: Buffer, start: number, end: number): void {
+  #handshake(buf: Buffer, start: number, end: number, arrived: number): void {
     const backend = this.#backend
     const r = reader.reset(buf, start, end)
     r.int()
@@ -370,17 +370,7 @@ export class Connection implements ReadContext<Connection> {
       this.#requestedSession = backend.mintSession()
       openRequest.writeInt32BE(this.timeoutMs)
       this.#submitted++
-      backend.submit(
-        Op.createSession,
-        this.#requestedSession,
-        0,
-        this.ids,
-        openRequest,
-        0,
-        4,
-        this,
-        backend.now(),
-      )
+      backend.submit(Op.createSession, this.#requestedSession, 0, this.ids, openRequest, 0, 4, this, arrived)
       return
     }
     stats.connectionRevalidations++
@@ -410,10 +400,10 @@ export class Connection implements ReadContext<Connection> {
   #established(session: number): void {
     this.session = session
     this.#phase = 'open'
-    this.#backend.attach(this)
-    this.#backend.touch(session, this.timeoutMs, this.#backend.now())
-    this.#writeConnectResponse(this.timeoutMs, session, this.#backend.passwordOf(session))
     const now = this.#backend.now()
+    this.#backend.attach(this)
+    this.#backend.touch(session, this.timeoutMs, now)
+    this.#writeConnectResponse(this.timeoutMs, session, this.#backend.passwordOf(session))
     this.stats.served(Op.createSession, 0, this.tree.zxid, now - this.accepted, now)
   }
 
