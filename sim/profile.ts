@@ -74,6 +74,7 @@ export function drawProfile(prng: Prng): Profile {
       syncLimit: prng.pick([3, 5, 5]),
       finalizeWaitMs: 20,
       windowBytes: prng.pick([150, 400, 1000, 100_000]),
+      messageBytes: 200,
       cacheBytes: prng.pick([50, 200, 1000, 100_000]),
     },
     ...(lagging ? drawLagging(prng) : churning ? drawChurn(prng) : drawCalm(prng)),

@@ -5,7 +5,7 @@ import type { PeerMessage } from '../../src/peers/messages.ts'
 
 /** Messages of one turn as they travel. */
 export function encodeMessages(messages: readonly PeerMessage[]): Buffer {
-  return Buffer.concat(encodeFrames(messages))
+  return Buffer.concat([...encodeFrames(messages)].flat())
 }
 
 /** Hands out the messages of `bytes`, in order. */

@@ -73,14 +73,14 @@ type Field = number | boolean | null | readonly Field[]
 type Row = readonly Field[]
 
 /**
- * The messages as frames, cut into pieces to be written one after another. Pieces may be the messages' own bytes. Throws
- * RangeError if a single message is longer than `maxFrameBytes`.
+ * The messages as frames, each cut into pieces to be written one after another. Pieces may be the messages' own bytes. A
+ * frame is made when it is asked for: the one before it is on its way by then. Throws RangeError if a single message is
+ * longer than `maxFrameBytes`.
  */
-export function encodeFrames(
+export function* encodeFrames(
   messages: readonly PeerMessage[],
   maxFrameBytes: number = defaultMaxFrameBytes,
-): Uint8Array[] {
-  const pieces: Uint8Array[] = []
+): Generator<readonly Uint8Array[]> {
   let rows: Row[] = []
   let attached: Uint8Array[] = []
   let size = 0
@@ -91,7 +91,7 @@ export function encodeFrames(
     for (let i = before; i < attached.length; i++) added += attached[i]!.byteLength
     if (size > 0 && size + added > frameTargetBytes) {
       const own = attached.splice(before)
-      addFrame(pieces, rows, attached, maxFrameBytes)
+      yield frameOf(rows, attached, maxFrameBytes)
       rows = []
       attached = own
       size = 0
@@ -99,16 +99,11 @@ export function encodeFrames(
     rows.push(row)
     size += added
   }
-  if (rows.length > 0) addFrame(pieces, rows, attached, maxFrameBytes)
-  return pieces
+  if (rows.length > 0) yield frameOf(rows, attached, maxFrameBytes)
 }
 
-function addFrame(
-  pieces: Uint8Array[],
-  rows: readonly Row[],
-  attached: readonly Uint8Array[],
-  max: number,
-): void {
+function frameOf(rows: readonly Row[], attached: readonly Uint8Array[], max: number): Uint8Array[] {
+  const pieces: Uint8Array[] = []
   const head: Buffer = packr.pack(rows, RESERVE_START_SPACE | prefixBytes)
   let total = head.length
   for (const bytes of attached) total += bytes.byteLength
@@ -131,6 +126,7 @@ function addFrame(
     runBytes = 0
   }
   if (runBytes > 0) pieces.push(joined(run, runBytes))
+  return pieces
 }
 
 function joined(parts: readonly Uint8Array[], total: number): Uint8Array {

@@ -124,21 +124,19 @@ export class Link {
     return !this.#over && this.#queue.push(message) === 1
   }
 
-  /** Writes what is queued, as one write. If the link ends with that, its owner hears of it in a later turn. */
+  /** Writes what is queued, a frame at a time. If the link ends with that, its owner hears of it in a later turn. */
   flush(): void {
     if (this.#over || this.#queue.length === 0) return
     const messages = this.#queue
     this.#queue = []
-    let pieces: Uint8Array[]
     try {
-      pieces = encodeFrames(messages, this.#options.maxFrameBytes)
+      for (const pieces of encodeFrames(messages, this.#options.maxFrameBytes)) this.#write(pieces)
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
       this.#downSoon(error.message)
       return
     }
     this.traffic.messagesSent += messages.length
-    this.#write(pieces)
     const backlog = this.backlogBytes
     if (backlog > this.#options.maxBacklogBytes) {
       this.#downSoon(`${backlog} bytes wait to be sent to it; the limit is ${this.#options.maxBacklogBytes}`)

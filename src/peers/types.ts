@@ -33,7 +33,7 @@ export interface PeerHandler {
 export interface Peers {
   /**
    * Queues a message for a connected peer; dropped if there is no connection. It leaves with `flush`, all messages of a
-   * turn as one write. What the message refers to may not change afterwards.
+   * turn as one write, or a few if they are many. What the message refers to may not change afterwards.
    */
   send(to: number, message: PeerMessage): void
   /** Writes what was queued, to every peer. After a call of the handler (a chunk of messages) it happens by itself. */

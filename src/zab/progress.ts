@@ -127,12 +127,26 @@ function readFor(core: Core, learner: Learner, maxBytes: number): void {
 /** Sends entries that follow what was sent. */
 export function sendEntries(core: Core, role: Leading, learner: Learner, entries: readonly Entry[]): void {
   const { session, id } = learner
-  for (const { last, bytes } of entries) {
+  const { committed } = role
+  let from = 0
+  let size = 0
+  for (const [i, { last, bytes }] of entries.entries()) {
+    if (i > from && size + bytes.length > core.settings.messageBytes) {
+      send(core, id, { type: 'proposal', session, entries: entries.slice(from, i), committed })
+      from = i
+      size = 0
+    }
+    size += bytes.length
     learner.sent = last
     learner.inFlight.push({ last, bytes: bytes.length })
     learner.inFlightBytes += bytes.length
   }
-  send(core, id, { type: 'proposal', session, entries, committed: role.committed })
+  send(core, id, {
+    type: 'proposal',
+    session,
+    entries: from === 0 ? entries : entries.slice(from),
+    committed,
+  })
 }
 
 /** Takes note that everything up to `zxid` is on the learner's disk; the window opens. */

@@ -50,6 +50,8 @@ export type Settings = {
   readonly finalizeWaitMs: number
   /** Bytes of entries on their way to one learner, not acknowledged. At the limit the rest waits in the history. */
   readonly windowBytes: number
+  /** Bytes of entries in a message that has more than one: a learner that is behind begins with some while others come. */
+  readonly messageBytes: number
   /** Bytes of the newest entries kept in memory for sending. Older ones are read from the log. */
   readonly cacheBytes: number
 }
@@ -60,5 +62,6 @@ export const defaultSettings: Settings = {
   syncLimit: 5,
   finalizeWaitMs: 200,
   windowBytes: 8 << 20,
+  messageBytes: 128 << 10,
   cacheBytes: 32 << 20,
 }

@@ -27,7 +27,7 @@ const forward = (length: number, fill = 1): PeerMessage => ({
   session: 1,
   bytes: Buffer.alloc(length, fill),
 })
-const framed = (...messages: PeerMessage[]) => Buffer.concat(encodeFrames(messages))
+const framed = (...messages: PeerMessage[]) => Buffer.concat([...encodeFrames(messages)].flat())
 
 /** Two servers that are connected, 1 and 2. */
 async function pair(t: TestContext, options: Parameters<typeof startPeers>[2] = {}) {

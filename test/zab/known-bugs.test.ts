@@ -230,6 +230,26 @@ describe('1282, 3911, 4646, 4785, 2678, 3023: newLeader', () => {
   })
 })
 
+describe('what a learner has missed', () => {
+  it('comes in messages of limited size, whether it is in memory or only in the log', () => {
+    for (const cacheBytes of [1, 1000]) {
+      const cluster = established({ settings: { messageBytes: 2, cacheBytes } })
+      cluster.kill(1)
+      for (const text of ['b', 'c', 'long', 'd', 'e', 'f']) {
+        cluster.propose(3, text)
+        cluster.settle()
+      }
+      const from = cluster.lines.length
+      cluster.boot(1)
+      cluster.settle()
+      const sent = cluster.lines.slice(from).filter((line) => /^3 > 1 proposal/.test(line))
+      const firsts = sent.map((line) => /entries=\[(\w+)/.exec(line)?.[1])
+      assert.deepEqual(firsts, ['0x100000002', '0x100000004', '0x100000005', '0x100000007'])
+      assert.deepEqual(cluster.member(1).applied, ['a', 'b', 'c', 'long', 'd', 'e', 'f'])
+    }
+  })
+})
+
 describe('1277: the last transaction of an epoch', () => {
   it('is followed by a new epoch and not by an overflow', () => {
     const cluster = established()
