@@ -5,6 +5,7 @@ import type { VotingAt } from '../zab/types.ts'
 import { chunkBytes, type Database, type Db, mappedBytesMax } from './database.ts'
 import { storageError } from './errors.ts'
 import { decodeMeta, encodeMeta, type MetaRecord, metaKey } from './records.ts'
+import { Shredder } from './shredder.ts'
 import type {
   CheckpointMeta,
   CheckpointReader,
@@ -96,6 +97,7 @@ export class LevelCheckpoint implements CheckpointStore {
     progress?: (records: number) => void,
   ): Promise<void> {
     const records = recordsOf(this.#database.db, this.#record)
+    const shredder = new Shredder()
     let count = 0
     let bytes = 0
     try {
@@ -107,8 +109,9 @@ export class LevelCheckpoint implements CheckpointStore {
         next = this.#chunk(records)
         next.catch(() => {})
         for (const [key, value] of chunk) {
-          each(key.subarray(1), value)
           bytes += value.length
+          each(key.subarray(1), value)
+          shredder.free(value)
         }
         count += chunk.length
         progress?.(count)

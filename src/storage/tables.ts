@@ -1,11 +1,17 @@
 // Checks LevelDB's table files (*.ldb) before LevelDB reads them. LevelDB verifies the checksums of their blocks only
 // where it is asked to, which its binding can not do, and ends the process at some kinds of damage. Format: LevelDB's
 // doc/table_format.md; a block is followed by its type and a masked CRC-32C over both.
-import { open, readdir, readFile } from 'node:fs/promises'
+import { type FileHandle, open, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { storageError } from './errors.ts'
 
+/** Read at a time; a block that is longer as a whole. */
+const partBytes = 1 << 20
+/** Read first: the end of a table, which mostly has its index in it. */
+const endBytes = 64 << 10
 const footerBytes = 48
+/** Behind a block: its type and its checksum. */
+const trailerBytes = 5
 const magic = Buffer.from('57fb808b247547db', 'hex')
 const snappy = 1
 
@@ -36,13 +42,13 @@ type Handle = { readonly offset: number; readonly size: number }
  */
 export async function verifyTables(dir: string): Promise<void> {
   const live = await liveTables(dir)
-  const reader = new FileReader()
+  const reader = new TableReader()
   for (const name of await readdir(dir)) {
     const number = /^(\d+)\.(ldb|sst)$/.exec(name)?.[1]
     if (number === undefined || !live.has(Number(number))) continue
     const path = join(dir, name)
     try {
-      verifyTable(await reader.read(path))
+      await reader.use(path, verifyTable)
     } catch (error) {
       if (!(error instanceof Damage)) throw error
       throw storageError('corrupt', path, `a table of the database is damaged: ${error.message}`, error)
@@ -50,25 +56,48 @@ export async function verifyTables(dir: string): Promise<void> {
   }
 }
 
-/** Reads one file after another into the same bytes: a start has no use for as much garbage as there is data. */
-class FileReader {
-  #bytes = Buffer.alloc(0)
+/**
+ * Reads one table after another, a part at a time into the same bytes: a start has no use for as much garbage as there is
+ * data, and what is freed in large pieces the allocator keeps.
+ */
+class TableReader {
+  #bytes: Buffer = Buffer.allocUnsafeSlow(partBytes)
+  #file: FileHandle | undefined
+  /** The part of the file that is in `#bytes`. */
+  #from = 0
+  #to = 0
+  /** Of the file. */
+  size = 0
 
-  /** The content of a file; valid until the next call. */
-  async read(path: string): Promise<Buffer> {
+  async use(path: string, work: (reader: TableReader) => Promise<void>): Promise<void> {
     const file = await open(path)
     try {
-      const { size } = await file.stat()
-      if (this.#bytes.length < size) this.#bytes = Buffer.allocUnsafeSlow(size)
-      let end = 0
-      while (end < size) {
-        const { bytesRead } = await file.read(this.#bytes, end, size - end, end)
-        if (bytesRead === 0) break
-        end += bytesRead
-      }
-      return this.#bytes.subarray(0, end)
+      this.#file = file
+      this.#from = 0
+      this.#to = 0
+      this.size = (await file.stat()).size
+      await work(this)
     } finally {
+      this.#file = undefined
       await file.close()
+    }
+  }
+
+  /** `length` bytes of the file from `offset` on; valid until the next call. Throws Damage if there are less. */
+  async read(offset: number, length: number): Promise<Buffer> {
+    if (offset < this.#from || offset + length > this.#to) await this.#fill(offset, length)
+    return this.#bytes.subarray(offset - this.#from, offset - this.#from + length)
+  }
+
+  async #fill(offset: number, length: number): Promise<void> {
+    if (this.#bytes.length < length) this.#bytes = Buffer.allocUnsafeSlow(length)
+    this.#from = offset
+    this.#to = offset
+    while (this.#to < offset + length) {
+      const filled = this.#to - offset
+      const read = await this.#file?.read(this.#bytes, filled, this.#bytes.length - filled, this.#to)
+      if (read === undefined || read.bytesRead === 0) throw new Damage('it ends early')
+      this.#to += read.bytesRead
     }
   }
 }
@@ -148,31 +177,33 @@ function applyEdit(edit: Buffer, live: Set<number>): void {
 }
 
 /** Checks every block of a table. Throws Damage. */
-function verifyTable(file: Buffer): void {
-  if (file.length < footerBytes || !file.subarray(file.length - magic.length).equals(magic))
-    throw new Damage('it has no end')
-  const footer = new Cursor(file, file.length - footerBytes)
+async function verifyTable(table: TableReader): Promise<void> {
+  const length = Math.min(table.size, endBytes)
+  const end = await table.read(table.size - length, length)
+  if (length < footerBytes || !end.subarray(-magic.length).equals(magic)) throw new Damage('it has no end')
+  const footer = new Cursor(end, length - footerBytes)
   const meta = footer.handle()
   const index = footer.handle()
-  verifyBlock(file, meta)
-  for (const handle of handlesIn(content(file, meta))) verifyBlock(file, handle)
-  verifyBlock(file, index)
-  for (const handle of handlesIn(content(file, index))) verifyBlock(file, handle)
+  for (const handle of handlesIn(content(await block(table, meta)))) await block(table, handle)
+  for (const handle of handlesIn(content(await block(table, index)))) await block(table, handle)
 }
 
-function verifyBlock(file: Buffer, { offset, size }: Handle): void {
-  const end = offset + size + 1
-  if (!(end + 4 <= file.length - footerBytes)) throw new Damage(`a block at ${offset} goes beyond the end`)
-  const stored = file.readUInt32LE(end)
-  const crc = crc32c(file, offset, end)
+/** A block with its trailer, checked; valid until the next read. */
+async function block(table: TableReader, { offset, size }: Handle): Promise<Buffer> {
+  if (!(offset + size + trailerBytes <= table.size - footerBytes))
+    throw new Damage(`a block at ${offset} goes beyond the end`)
+  const bytes = await table.read(offset, size + trailerBytes)
+  const stored = bytes.readUInt32LE(size + 1)
+  const crc = crc32c(bytes, 0, size + 1)
   const masked = (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0
   if (stored !== masked) throw new Damage(`the block at ${offset} does not match its checksum`)
+  return bytes
 }
 
-/** A block's content, uncompressed; the block has been verified. */
-function content(file: Buffer, { offset, size }: Handle): Buffer {
-  const block = file.subarray(offset, offset + size)
-  return file[offset + size] === snappy ? uncompress(block) : block
+/** A block's content, uncompressed. */
+function content(bytes: Buffer): Buffer {
+  const size = bytes.length - trailerBytes
+  return bytes[size] === snappy ? uncompress(bytes.subarray(0, size)) : bytes.subarray(0, size)
 }
 
 /** The handles that the entries of an index block have as values. */
