@@ -42,17 +42,27 @@ type Handle = { readonly offset: number; readonly size: number }
  */
 export async function verifyTables(dir: string): Promise<void> {
   const live = await liveTables(dir)
-  const reader = new TableReader()
-  for (const name of await readdir(dir)) {
+  const paths = (await readdir(dir)).flatMap((name) => {
     const number = /^(\d+)\.(ldb|sst)$/.exec(name)?.[1]
-    if (number === undefined || !live.has(Number(number))) continue
-    const path = join(dir, name)
-    try {
-      await reader.use(path, verifyTable)
-    } catch (error) {
-      if (!(error instanceof Damage)) throw error
-      throw storageError('corrupt', path, `a table of the database is damaged: ${error.message}`, error)
-    }
+    return number !== undefined && live.has(Number(number)) ? [join(dir, name)] : []
+  })
+  const left = paths.values()
+  const verifyLeft = async () => {
+    const reader = new TableReader()
+    for (const path of left) await verifyAt(path, reader)
+  }
+  // One is read while the other is checked.
+  const two = [verifyLeft(), verifyLeft()]
+  await Promise.allSettled(two)
+  await Promise.all(two)
+}
+
+async function verifyAt(path: string, reader: TableReader): Promise<void> {
+  try {
+    await reader.use(path, verifyTable)
+  } catch (error) {
+    if (!(error instanceof Damage)) throw error
+    throw storageError('corrupt', path, `a table of the database is damaged: ${error.message}`, error)
   }
 }
 
