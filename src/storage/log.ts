@@ -761,29 +761,23 @@ function notTogether({ entry }: StoredEntry, dir: string): StorageError {
 function checkChain(entries: readonly Entry[], last: number): number {
   let end = last
   for (const entry of entries) {
-    assert(
-      entry.prev === end,
-      () => `the entry after ${formatZxid(entry.prev)} is appended after ${formatZxid(end)}`,
-    )
-    assert(
-      entry.first > entry.prev,
-      () => `the entry at ${formatZxid(entry.first)} is not above the one before it`,
-    )
-    assert(
-      entry.last >= entry.first && Number.isSafeInteger(entry.last),
-      () => `entry ends at ${formatZxid(entry.last)}`,
-    )
-    assert(
-      epochOf(entry.first) !== epochOf(entry.prev) || entry.first === entry.prev + 1,
-      () => `the entry at ${formatZxid(entry.first)} leaves a gap after ${formatZxid(entry.prev)}`,
-    )
-    assert(
-      entry.voting === undefined || entry.first === entry.last,
-      () => `the reconfiguration at ${formatZxid(entry.first)} has more than one transaction`,
-    )
+    const wrong = wrongAfter(end, entry)
+    if (wrong !== undefined) throw new InvariantError(wrong)
     end = entry.last
   }
   return end
+}
+
+/** Why an entry can not be the one that follows `end`; undefined if it can. */
+function wrongAfter(end: number, { prev, first, last, voting }: Entry): string | undefined {
+  if (prev !== end) return `the entry after ${formatZxid(prev)} is appended after ${formatZxid(end)}`
+  if (first <= prev) return `the entry at ${formatZxid(first)} is not above the one before it`
+  if (last < first || !Number.isSafeInteger(last)) return `entry ends at ${formatZxid(last)}`
+  if (first !== prev + 1 && epochOf(first) === epochOf(prev))
+    return `the entry at ${formatZxid(first)} leaves a gap after ${formatZxid(prev)}`
+  if (voting !== undefined && first !== last)
+    return `the reconfiguration at ${formatZxid(first)} has more than one transaction`
+  return undefined
 }
 
 function corrupt(dir: string, message: string): StorageError {

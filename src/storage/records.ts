@@ -2,6 +2,7 @@
 // rest of it; those of a checkpoint have theirs from tree/image.ts. Decoding never trusts a length.
 import { crc32 } from 'node:zlib'
 import { Packr } from 'msgpackr'
+import { crcBytes, crcEnd, crcStart } from '../base/crc32.ts'
 import type { Entry, Voting, VotingAt } from '../zab/types.ts'
 import type { CheckpointMeta } from './types.ts'
 
@@ -14,7 +15,7 @@ const endsKeyBytes = keyBytes + 1
 const zxidBytes = 8
 /** revision u32, prev u64, last u64 */
 const entryHeaderBytes = 20
-const crcBytes = 4
+const checkBytes = 4
 /** Bit of an entry's revision field that says that a voting stands before the entry's bytes. */
 const votingBit = 2 ** 31
 /** Of a voting's bytes, before them. */
@@ -49,7 +50,7 @@ const packr = new Packr({ useRecords: true })
 /** Key of the entry whose first zxid is `first`. */
 export function entryKey(first: number): Buffer {
   const key = Buffer.allocUnsafe(keyBytes)
-  writeKey(viewOf(key), first)
+  writeKey(key, first)
   return key
 }
 
@@ -61,7 +62,7 @@ export function isEntryKey(key: Buffer): boolean {
 /** Key of the record of a run of entries the last of which ends at `last`. */
 export function endsKey(last: number): Buffer {
   const key = Buffer.allocUnsafe(endsKeyBytes)
-  writeKey(viewOf(key), last)
+  writeKey(key, last)
   key[keyBytes] = endsMark
   return key
 }
@@ -71,18 +72,26 @@ export function zxidOfKey(key: Buffer): number {
   return readZxid(viewOf(key), 1)
 }
 
-function writeKey(view: DataView, zxid: number): void {
-  view.setUint8(0, entryTag)
-  writeZxid(view, 1, zxid)
+function writeKey(to: Buffer, zxid: number): void {
+  to[0] = entryTag
+  writeZxid(to, 1, zxid)
 }
 
 function viewOf(bytes: Buffer): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
-function writeZxid(view: DataView, at: number, zxid: number): void {
-  view.setUint32(at, Math.floor(zxid / high))
-  view.setUint32(at + 4, zxid >>> 0)
+/** A byte at a time, without a view that would have to be made for each entry. */
+function writeU32(to: Buffer, at: number, value: number): void {
+  to[at] = value >>> 24
+  to[at + 1] = value >>> 16
+  to[at + 2] = value >>> 8
+  to[at + 3] = value
+}
+
+function writeZxid(to: Buffer, at: number, zxid: number): void {
+  writeU32(to, at, Math.floor(zxid / high))
+  writeU32(to, at + 4, zxid >>> 0)
 }
 
 function readZxid(view: DataView, at: number): number {
@@ -95,19 +104,18 @@ export function encodeEntry(entry: Entry, revision: number): { key: Buffer; valu
   const packed = voting === undefined ? undefined : packVoting(voting)
   const votingBytes = packed === undefined ? 0 : lengthBytes + packed.length
   const bodyAt = keyBytes + entryHeaderBytes + votingBytes
-  const length = bodyAt + bytes.byteLength + crcBytes
+  const length = bodyAt + bytes.byteLength + checkBytes
   const all = Buffer.allocUnsafe(length)
-  const view = viewOf(all)
-  writeKey(view, first)
-  view.setUint32(keyBytes, packed === undefined ? revision : revision + votingBit)
-  writeZxid(view, keyBytes + 4, prev)
-  writeZxid(view, keyBytes + 12, last)
+  writeKey(all, first)
+  writeU32(all, keyBytes, packed === undefined ? revision : revision + votingBit)
+  writeZxid(all, keyBytes + 4, prev)
+  writeZxid(all, keyBytes + 12, last)
   if (packed !== undefined) {
-    view.setUint32(keyBytes + entryHeaderBytes, packed.length)
+    writeU32(all, keyBytes + entryHeaderBytes, packed.length)
     all.set(packed, bodyAt - packed.length)
   }
   all.set(bytes, bodyAt)
-  view.setUint32(length - crcBytes, crc32(all.subarray(0, length - crcBytes)))
+  writeU32(all, length - checkBytes, crcEnd(crcBytes(crcStart, all, 0, length - checkBytes)))
   return { key: all.subarray(0, keyBytes), value: all.subarray(keyBytes) }
 }
 
@@ -139,10 +147,9 @@ function packVoting({ voters, groups, weights }: Voting): Buffer {
 /** The value of the record of a run of at least one entry. */
 export function encodeEnds({ from, lasts }: Ends, revision: number): Buffer {
   const body = Buffer.allocUnsafe(4 + zxidBytes * (1 + lasts.length))
-  const view = viewOf(body)
-  view.setUint32(0, revision)
-  writeZxid(view, 4, from)
-  for (const [i, last] of lasts.entries()) writeZxid(view, 4 + zxidBytes * (i + 1), last)
+  writeU32(body, 0, revision)
+  writeZxid(body, 4, from)
+  for (const [i, last] of lasts.entries()) writeZxid(body, 4 + zxidBytes * (i + 1), last)
   return sealed(endsKey(lasts.at(-1) ?? from), body)
 }
 
@@ -217,7 +224,7 @@ function isCount(value: unknown): value is number {
 
 /** `body` with the checksum over `key` and `body` behind it. */
 function sealed(key: Buffer, body: Buffer): Buffer {
-  const value = Buffer.allocUnsafe(body.length + crcBytes)
+  const value = Buffer.allocUnsafe(body.length + checkBytes)
   value.set(body)
   value.writeUInt32BE(crc32(body, crc32(key)), body.length)
   return value
@@ -225,8 +232,8 @@ function sealed(key: Buffer, body: Buffer): Buffer {
 
 /** What `sealed` was given; undefined if the checksum is wrong. */
 function checked(key: Buffer, value: Buffer): Buffer | undefined {
-  if (value.length < crcBytes) return undefined
-  const body = value.subarray(0, value.length - crcBytes)
+  if (value.length < checkBytes) return undefined
+  const body = value.subarray(0, value.length - checkBytes)
   return crc32(body, crc32(key)) === value.readUInt32BE(body.length) ? body : undefined
 }
 
