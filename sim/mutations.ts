@@ -175,8 +175,8 @@ export const mutations: readonly Mutation[] = [
     changes: [
       {
         file: 'src/zab/broadcast',
-        find: 'learner?.synced ? learner.acked : -1',
-        replace: "learner?.state === 'streaming' ? learner.acked : -1",
+        find: 'learner.synced ? learner.acked : -1',
+        replace: "learner.state === 'streaming' ? learner.acked : -1",
       },
       {
         file: 'src/zab/broadcast',

@@ -11,7 +11,6 @@ import { emptyState, type LogState, readLogState, writeLogState } from './log-st
 import {
   decodeEnds,
   decodeEntry,
-  type Ends,
   encodeEnds,
   encodeEntry,
   endsKey,
@@ -64,8 +63,8 @@ export class LevelLog implements LogStore {
   #lastZxid: number
   /** Those that `index` tells of, ascending. Replaced and never changed. */
   #votings: readonly VotingAt[]
-  /** The newest entries of the active segment, which no record of ends has yet; replaced and never changed. */
-  #tail: Ends
+  /** The newest entries of the active segment, which no record of ends has yet: fewer than fill one. */
+  #tail: Tail
   /** What was written into the active segment, about. */
   #activeBytes: number
   /** Of the active segment. */
@@ -168,10 +167,10 @@ export class LevelLog implements LogStore {
       batch.put(key, value)
       bytes += value.length
     }
-    const tail = this.#putEnds(batch, entries)
+    this.#putEnds(batch, entries)
     await batch.write({ sync: this.#options.sync })
     this.#lastZxid = last
-    this.#tail = tail
+    this.#extendTail(entries)
     this.#votings = votings
     this.#activeBytes += bytes
     if (this.#options.sync) this.#writeAhead.wrote(bytes, entries.length)
@@ -253,7 +252,7 @@ export class LevelLog implements LogStore {
   async #index(): Promise<LogIndex> {
     assert(this.#shrinking === 0, 'the log is indexed while it is being truncated')
     const { list } = this.#segments
-    const tail = this.#tail
+    const tail = { from: this.#tail.from, lasts: [...this.#tail.lasts] }
     const state = this.#state
     const lastZxid = this.#lastZxid
     const votings = this.#votings
@@ -414,16 +413,24 @@ export class LevelLog implements LogStore {
     this.#activeBytes = await bytesBelow(active.dir)
   }
 
-  /** Puts full records of where entries end into the batch of an append; returns what is left for later ones. */
-  #putEnds(batch: ReturnType<Db['batch']>, entries: readonly Entry[]): Ends {
+  /** Puts the records of ends that these entries fill. */
+  #putEnds(batch: ReturnType<Db['batch']>, entries: readonly Entry[]): void {
     let { from } = this.#tail
+    if (this.#tail.lasts.length + entries.length < endsPerRecord) return
     const lasts = [...this.#tail.lasts, ...entries.map((entry) => entry.last)]
     while (lasts.length >= endsPerRecord) {
       const run = { from, lasts: lasts.splice(0, endsPerRecord) }
       from = run.lasts.at(-1) ?? from
       batch.put(endsKey(from), encodeEnds(run, this.#state.revision))
     }
-    return { from, lasts }
+  }
+
+  /** These entries are written, with the records of ends that they have filled. */
+  #extendTail(entries: readonly Entry[]): void {
+    for (const { last } of entries) {
+      this.#tail.lasts.push(last)
+      if (this.#tail.lasts.length === endsPerRecord) this.#tail = { from: last, lasts: [] }
+    }
   }
 
   /** The highest zxid that is not above `zxid` and ends an entry. */
@@ -516,13 +523,16 @@ type ReadStart = {
   readonly appending: boolean
 }
 
+/** Ends that gather for a record. */
+type Tail = { readonly from: number; readonly lasts: number[] }
+
 /** A log as it is on disk. */
 type Found = {
   readonly segments: Segments
   readonly state: LogState
   readonly lastZxid: number
   readonly votings: readonly VotingAt[]
-  readonly tail: Ends
+  readonly tail: Tail
   readonly activeBytes: number
 }
 
@@ -639,7 +649,7 @@ function checkedVoting({ entry }: StoredEntry, known: ReadonlySet<number>, dir: 
 }
 
 /** Where those entries of a segment end that no record of ends has. It ends at `end`. */
-async function tailOf({ db, start }: Segment, dir: string, state: LogState, end: number): Promise<Ends> {
+async function tailOf({ db, start }: Segment, dir: string, state: LogState, end: number): Promise<Tail> {
   // More than a run does not follow its record. Without the limit LevelDB would read on ahead, through all entries.
   const keys = db.keys({ reverse: true, limit: endsPerRecord, fillCache: false })
   const firsts: number[] = []

@@ -99,17 +99,20 @@ export function onOwnDurable(core: Core, role: Leading): void {
 /** Commits what a quorum has. Before establishment nothing is: an old epoch's entry is not committed by counting it. */
 export function advanceCommit(core: Core, role: Leading): void {
   const { learners } = role
-  const progressOf = (id: number) => {
-    // As with a learner: an entry on a disk counts if a later election can not overlook it there, and that takes the
-    // current epoch on that disk, too.
-    if (id === core.id) return role.adopted ? core.history.durable : -1
-    const learner = learners.find((one) => one.id === id)
-    return learner?.synced ? learner.acked : -1
-  }
+  const progressOf = (id: number) => progress(core, role, id)
   role.committed = Math.max(role.committed, core.quorum.reached(progressOf))
   for (const learner of learners) if (learner.active) tellCommit(core, role, learner, progressOf)
   commitUpTo(core, role.committed)
   if (role.resigning !== undefined) finishResigning(core, role)
+}
+
+/** How far a voter's disk counts for commits; -1: not at all. */
+function progress(core: Core, role: Leading, id: number): number {
+  // As with a learner: an entry on a disk counts if a later election can not overlook it there, and that takes the
+  // current epoch on that disk, too.
+  if (id === core.id) return role.adopted ? core.history.durable : -1
+  for (const learner of role.learners) if (learner.id === id) return learner.synced ? learner.acked : -1
+  return -1
 }
 
 /**
@@ -118,10 +121,11 @@ export function advanceCommit(core: Core, role: Leading): void {
  * and back.
  */
 function tellCommit(core: Core, role: Leading, learner: Learner, progressOf: (id: number) => number): void {
-  const { id, session, sent } = learner
+  const { id, session, sent, told } = learner
+  if (told === endOf(core.history)) return
   const reached = core.quorum.reached((one) => (one === id ? sent : progressOf(one)))
   const zxid = Math.max(role.committed, reached)
-  if (zxid <= learner.told) return
+  if (zxid <= told) return
   learner.told = zxid
   role.told = Math.max(role.told, zxid)
   send(core, id, { type: 'commit', session, zxid })

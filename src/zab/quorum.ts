@@ -19,6 +19,8 @@ export type Quorum = {
 export function majority(voters: readonly number[]): Quorum {
   const sorted = [...voters].sort(ascending)
   const needed = Math.floor(sorted.length / 2) + 1
+  /** What `reached` sorts in: it is asked for each acknowledgement, several times, and allocates nothing. */
+  const values = sorted.map(() => -1)
   return {
     votings: [{ voters: sorted, groups: [], weights: [] }],
     voters: sorted,
@@ -28,8 +30,7 @@ export function majority(voters: readonly number[]): Quorum {
       return count >= needed
     },
     reached: (progressOf) => {
-      if (sorted.length === 1) return progressOf(sorted[0] as number)
-      const values = sorted.map(progressOf).sort(descending)
+      for (let i = 0; i < sorted.length; i++) insertDescending(values, i, progressOf(sorted[i] as number))
       return values[needed - 1] ?? -1
     },
     mayLead: (id) => sorted.includes(id),
@@ -99,6 +100,13 @@ function highestReached(
   for (const value of voters.map(progressOf).sort(descending))
     if (contains((id) => progressOf(id) >= value)) return value
   return -1
+}
+
+/** Adds a value to the `count` first ones, which are in descending order. */
+function insertDescending(values: number[], count: number, value: number): void {
+  let at = count
+  for (; at > 0 && (values[at - 1] as number) < value; at--) values[at] = values[at - 1] as number
+  values[at] = value
 }
 
 function ascending(a: number, b: number): number {
