@@ -460,8 +460,7 @@ class MountedStorage {
 type Sink = { readonly changes: Map<string, Uint8Array | undefined>; readonly replace: boolean }
 
 function applySink(files: Files, { changes, replace }: Sink, meta: CheckpointMeta): void {
-  // Readers that are open go on with what they have.
-  files.records = replace ? new Map() : new Map(files.records)
+  if (replace) files.records = new Map()
   for (const [key, value] of changes) {
     if (value === undefined) files.records.delete(key)
     else files.records.set(key, value)
@@ -538,5 +537,5 @@ function fullError(): StorageError {
 
 /** Of a Buffer `slice` would be the same bytes. */
 function copyOf(bytes: Uint8Array): Uint8Array {
-  return Uint8Array.from(bytes)
+  return new Uint8Array(bytes)
 }

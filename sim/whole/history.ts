@@ -313,5 +313,5 @@ function canonical(outcome: Outcome): string {
 
 /** Of a Buffer `slice` would be the same bytes. */
 function copyOf(bytes: Uint8Array): Uint8Array {
-  return Uint8Array.from(bytes)
+  return new Uint8Array(bytes)
 }

@@ -17,6 +17,8 @@ import type { PeerNetwork } from './peers.ts'
 import type { Profile } from './profile.ts'
 import type { ClientNetwork } from './sockets.ts'
 
+const silent = createLogger({ level: 'silent', pretty: false })
+
 export type HostParts = {
   readonly id: number
   readonly profile: Profile
@@ -38,6 +40,8 @@ export type HostParts = {
 export class Host {
   readonly id: number
   readonly time: MachineTime
+  readonly #config: Config
+  readonly #logger: Logger
   disk: SimDisk
   process: Process | undefined
   node: Node | undefined
@@ -53,6 +57,8 @@ export class Host {
     this.#parts = parts
     this.id = parts.id
     this.time = new MachineTime(parts.schedule)
+    this.#config = configOf(parts.id, parts.profile)
+    this.#logger = this.#createLogger()
     this.disk = this.#newDisk()
   }
 
@@ -108,8 +114,8 @@ export class Host {
       () => process.acts(),
     )
     const clock = clockOf(process, this.time, schedule, profile.stepMs)
-    const logger = this.#logger()
-    const config = configOf(this.id, profile)
+    const config = this.#config
+    const logger = this.#logger
     const tree = new Tree()
     await loadTree(tree, storage.checkpoint, config.dataDir, logger, clock)
     const node = new Node({
@@ -224,9 +230,9 @@ export class Host {
     })
   }
 
-  #logger(): Logger {
+  #createLogger(): Logger {
     const { trace } = this.#parts
-    if (trace === undefined) return createLogger({ level: 'silent', pretty: false })
+    if (trace === undefined) return silent
     const write = (line: string) => {
       const { level, msg, time: _, ...rest } = JSON.parse(line) as Record<string, unknown>
       this.trace(`${String(level)}: ${String(msg)} ${JSON.stringify(rest).slice(0, 300)}`)

@@ -167,12 +167,15 @@ export function fixedXid(request: Request): number | undefined {
   return request.type === 'setWatches' ? Xid.setWatches : undefined
 }
 
+/** Where every frame is written before it is copied: a buffer of its own for each would cost more than all the rest of it. */
+const scratch = new Writer()
+
 function framed(write: (out: Writer) => void): Buffer {
-  const out = new Writer(128)
-  out.int(0)
-  write(out)
-  out.intAt(0, out.pos - 4)
-  return out.bytes()
+  scratch.clear()
+  scratch.int(0)
+  write(scratch)
+  scratch.intAt(0, scratch.pos - 4)
+  return Buffer.from(scratch.bytes())
 }
 
 function writeBody(out: Writer, request: Request): void {

@@ -10,7 +10,7 @@ import { check } from './check.ts'
 import { ClientFigures, SimClient } from './client.ts'
 import { History } from './history.ts'
 import { Host } from './host.ts'
-import { settled } from './loop.ts'
+import { runEvents, settled } from './loop.ts'
 import { Nemesis } from './nemesis.ts'
 import { PeerNetwork } from './peers.ts'
 import { drawProfile, type Profile } from './profile.ts'
@@ -272,14 +272,17 @@ class World {
 
   #who = ''
 
-  async #runWhile(goesOn: () => boolean): Promise<void> {
-    while (this.error === undefined && goesOn()) {
-      if (!this.schedule.runNext()) return
-      await settled()
-      this.steps++
-      this.#inspect()
-    }
-    if (this.error !== undefined) throw this.error
+  #runWhile(goesOn: () => boolean): Promise<void> {
+    return runEvents(
+      () => {
+        if (this.error !== undefined) throw this.error
+        return goesOn() && this.schedule.runNext()
+      },
+      () => {
+        this.steps++
+        this.#inspect()
+      },
+    )
   }
 
   async #within(ticks: number, what: string, done: () => boolean): Promise<void> {

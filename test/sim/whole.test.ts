@@ -5,7 +5,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { createPrng } from '../../sim/prng.ts'
 import { Schedule } from '../../sim/schedule.ts'
 import { SimDisk } from '../../sim/whole/disk.ts'
-import { settled } from '../../sim/whole/loop.ts'
+import { runEvents, settled } from '../../sim/whole/loop.ts'
 import { hunt } from '../../sim/whole/mutants.ts'
 import { mutations } from '../../sim/whole/mutations.ts'
 import { run } from '../../sim/whole/run.ts'
@@ -102,6 +102,39 @@ logConformance('a simulated disk', (t) => {
     },
   }
   return Promise.resolve(store)
+})
+
+describe('a run of events', () => {
+  /** Adds to `told` in the last of so many promise continuations. */
+  async function later(told: string[], what: string, continuations: number): Promise<void> {
+    for (let i = 0; i < continuations; i++) await Promise.resolve()
+    told.push(what)
+  }
+
+  it('has an event end, with all promise continuations that it led to, before the next one begins', async () => {
+    const told: string[] = []
+    const events = ['first', 'second', 'third']
+    const next = () => {
+      const event = events.shift()
+      if (event !== undefined) void later(told, event, 100)
+      return event !== undefined
+    }
+    await runEvents(next, () => told.push('after'))
+    assert.deepEqual(told, ['first', 'after', 'second', 'after', 'third', 'after'])
+  })
+
+  it('ends at once with what an event or the look at it throws', async () => {
+    let events = 0
+    const bad = () => {
+      throw new Error('broken')
+    }
+    await assert.rejects(runEvents(bad, assert.fail), /broken/)
+    await assert.rejects(
+      runEvents(() => ++events > 0, bad),
+      /broken/,
+    )
+    assert.equal(events, 1)
+  })
 })
 
 describe('a simulated disk', () => {
