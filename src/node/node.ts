@@ -18,7 +18,7 @@ import { type Connection, formatSession } from '../server/connection.ts'
 import { ServerStats } from '../server/stats.ts'
 import { Watches } from '../server/watches.ts'
 import { makesEphemeral } from '../server/writes.ts'
-import { type Storage, StorageError } from '../storage/types.ts'
+import { type LogIndex, type Storage, StorageError } from '../storage/types.ts'
 import type { Id } from '../tree/acl.ts'
 import { BatchOption } from '../tree/batch.ts'
 import type { Tree } from '../tree/tree.ts'
@@ -242,7 +242,7 @@ export class Node implements Backend, PeerHandler {
       clock,
       logger,
       onStateReplaced: () => this.#configurationApplied(),
-      begin: () => this.#startCore(),
+      begin: () => this.#startCore(storage.log.index()),
       onFatal: (error) => this.#fail(error),
     })
   }
@@ -251,22 +251,23 @@ export class Node implements Backend, PeerHandler {
 
   /**
    * Begins to look for a leader, and resolves when clients can be served for the first time: at once for a standalone
-   * server. Rejects with StorageError, also if the first write of all fails.
+   * server. Rejects with StorageError, also if the first write of all fails. `index` is that of the log, if it is being read
+   * already.
    */
-  start(): Promise<void> {
+  start(index: Promise<LogIndex> = this.#parts.storage.log.index()): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#starting = { resolve, reject }
       // Who connected before there is a core would stay unknown to it.
       this.#peers.suspend('starting')
-      this.#startCore().catch(reject)
+      this.#startCore(index).catch(reject)
     })
   }
 
   /** A core on what the disk holds: at start, and after the disk has failed. */
-  async #startCore(): Promise<void> {
+  async #startCore(index: Promise<LogIndex>): Promise<void> {
     const { log } = this.#parts.storage
     const { config, tree } = this
-    const { lasts, votings } = await log.index()
+    const { lasts, votings } = await index
     const { id, tickTime: tickMs, initLimit, syncLimit } = config
     // Entries are kept in memory for other servers only.
     const cacheBytes = config.standalone ? 0 : defaultSettings.cacheBytes

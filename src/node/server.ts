@@ -72,6 +72,9 @@ export async function startServer(
   let listener: Listener | undefined
   try {
     const end = settleable<Error | undefined>()
+    // Read while the checkpoint is loaded. Who waits for it hears of a failure.
+    const index = storage.log.index()
+    index.catch(() => undefined)
     const tree = new Tree()
     const began = clock.now()
     await loadTree(tree, storage.checkpoint, config.dataDir, logger, clock)
@@ -115,7 +118,7 @@ export async function startServer(
       diskBytes: disk.bytes,
     })
     bound = await listener.open()
-    const serving = node.start()
+    const serving = node.start(index)
     if (created === undefined) {
       await serving
     } else {
