@@ -99,6 +99,7 @@ class FlatStore implements Store {
   create(parent: NodeRef, buf: Uint8Array, start: number, end: number): NodeRef {
     checkName(end - start)
     const node = this.#records.allocate()
+    this.#records.setNameLength(node, end - start)
     this.#setName(node, buf, start, end)
     this.#link(parent, node)
     this.#pathBytes += this.pathLength(node)
@@ -124,7 +125,7 @@ class FlatStore implements Store {
       return
     }
     checkName(end - start)
-    this.#records.restore(node, parent, fields)
+    this.#records.restore(node, parent, end - start, fields)
     this.#setName(node, buf, start, end)
   }
 
@@ -172,10 +173,10 @@ class FlatStore implements Store {
     return hashName(parent, this.#slab.bytes(block), at, at + length)
   }
 
+  /** Keeps the bytes of a name, whose length the record has. */
   #setName(node: NodeRef, buf: Uint8Array, start: number, end: number): void {
     const records = this.#records
     const length = end - start
-    records.setNameLength(node, length)
     if (length <= inlineNameBytes) {
       records.setInlineName(node, buf, start, length)
     } else {
@@ -311,23 +312,18 @@ class FlatStore implements Store {
       this.clearData(node)
       block = NONE
     }
-    if (block === NONE && length > 0) {
-      block = slab.allocate(node * 2, length)
-      records.setDataBlock(node, block)
-    }
+    if (block === NONE && length > 0) block = slab.allocate(node * 2, length)
     if (block !== NONE) slab.write(block, buf, start, length)
     this.#dataBytes += length - Math.max(records.dataLength(node), 0)
-    records.setDataLength(node, length)
+    records.setData(node, block, length)
   }
 
   clearData(node: NodeRef): void {
     const records = this.#records
     this.#dataBytes -= Math.max(records.dataLength(node), 0)
-    records.setDataLength(node, -1)
     const block = records.dataBlock(node)
-    if (block === NONE) return
-    records.setDataBlock(node, NONE)
-    this.#slab.release(block)
+    records.setData(node, NONE, -1)
+    if (block !== NONE) this.#slab.release(block)
   }
 
   #lookUp(parent: NodeRef, buf: Uint8Array, start: number, length: number, fullHash: number): NodeRef {
@@ -348,7 +344,7 @@ class FlatStore implements Store {
 
   #blockMoved(owner: number, block: Block): void {
     if ((owner & 1) === 1) this.#records.setNameBlock(owner >>> 1, block)
-    else this.#records.setDataBlock(owner >>> 1, block)
+    else this.#records.moveData(owner >>> 1, block)
   }
 
   #needScratch(length: number): void {

@@ -120,10 +120,11 @@ export class Records {
   }
 
   /**
-   * Loading: as `allocate`, with the reference that the record is to have, which must be free (asserted), and all fields but
-   * the name. Until `settle` nothing else may be asked of the records but to set fields of those that were placed.
+   * Loading: as `allocate`, with the reference that the record is to have, which must be free (asserted), and all fields; of
+   * the name only how long it is. Until `settle` nothing else may be asked of the records but to set fields of those that
+   * were placed.
    */
-  restore(node: NodeRef, parent: NodeRef, fields: NodeFields): void {
+  restore(node: NodeRef, parent: NodeRef, nameLength: number, fields: NodeFields): void {
     const id = node >>> pageShift
     assert(node >= 0 && id < pagesMax, 'this can be no reference')
     for (let add = this.#pages.length; add <= id; add++) this.#setPage(add, 0)
@@ -142,6 +143,7 @@ export class Records {
     // All numbers are zero, as new memory is.
     const at = slot * recordWords
     words[at + parentAt] = parent
+    words[at + infoAt] = nameLength
     words[at + nextSiblingAt] = NONE
     words[at + prevSiblingAt] = NONE
     words[at + dataLengthAt] = -1
@@ -157,7 +159,7 @@ export class Records {
     words[word + aclAt] = acl
     words[word + placeAt] = place
     this.setStat(node, stat)
-    this.setOwner(node, owner)
+    if (owner !== 0) this.setOwner(node, owner)
   }
 
   /** Loading has ended: makes the slots between the records that were placed free ones. */
@@ -374,17 +376,22 @@ export class Records {
     return this.#word(node, dataLengthAt)
   }
 
-  setDataLength(node: NodeRef, length: number): void {
-    this.#setWord(node, dataLengthAt, length)
+  /** The data lies elsewhere now. */
+  moveData(node: NodeRef, block: number): void {
+    this.#setWord(node, dataBlockAt, block)
+  }
+
+  /** Sets where the data lies and its length. */
+  setData(node: NodeRef, block: number, length: number): void {
+    const words = this.#words[node >>> pageShift]!
+    const word = (node & pageMask) * recordWords
+    words[word + dataBlockAt] = block
+    words[word + dataLengthAt] = length
   }
 
   /** Where the data lies, NONE if there is not a byte of it. */
   dataBlock(node: NodeRef): number {
     return this.#word(node, dataBlockAt)
-  }
-
-  setDataBlock(node: NodeRef, block: number): void {
-    this.#setWord(node, dataBlockAt, block)
   }
 
   /** Where a name longer than `inlineNameBytes` lies; for other names not to be called. */
