@@ -17,8 +17,19 @@ const noticesFile = join(dirname(programFile), 'zabd.licenses.txt')
 /** The trial takes half a second. */
 const trialLimitMs = 20_000
 const root = fileURLToPath(new URL('..', import.meta.url))
-/** Stay where npm has put them: native code finds its own files, and the others are needed by few. */
-const external = ['level', 'node-forge', 'jks-js', 'pino-pretty']
+/** Stay where npm has put them: needed by few. */
+const external = ['node-forge', 'jks-js', 'pino-pretty']
+/** Stays there, too: LevelDB's native code, which is found from the folder of this file. */
+const binding = 'classic-level/binding.js'
+const nativeCode = {
+  name: 'native code',
+  setup: ({ onResolve }) =>
+    onResolve({ filter: /^\.\/binding$/ }, ({ importer }) =>
+      importer.endsWith('.js') && dirname(importer).endsWith('classic-level')
+        ? { path: binding, external: true }
+        : undefined,
+    ),
+}
 /** Its other entry looks for native code, for messages full of strings: ours have few, and it takes 5 ms and 3 MiB. */
 const alias = { msgpackr: './node_modules/msgpackr/index.js' }
 
@@ -36,6 +47,7 @@ async function bundle() {
     bundle: true,
     external,
     alias,
+    plugins: [nativeCode],
     platform: 'node',
     target: 'node20.19',
     sourcemap: 'linked',
