@@ -50,10 +50,21 @@ export class Journal {
     return this.#truncations === 0
   }
 
+  /** Adds an entry. It goes to the disk with what is under way there or, if that is nothing, when `begin` is called. */
   append(entry: Entry): void {
     const newest = this.#queue[this.#queue.length - 1]
     if (newest?.type === 'append') newest.entries.push(entry)
-    else this.#add({ type: 'append', entries: [entry] })
+    else this.#queue.push({ type: 'append', entries: [entry] })
+  }
+
+  /** The disk could be at work and is not: `begin` is to be called. */
+  get waits(): boolean {
+    return !this.#busy && !this.#failed && this.#queue.length > 0
+  }
+
+  /** Begins with what was added, if nothing is under way. */
+  begin(): void {
+    if (this.waits) this.#begin()
   }
 
   truncate(zxid: number): void {
@@ -81,8 +92,9 @@ export class Journal {
     this.#add({ type: 'task', work })
   }
 
-  /** Resolves when it is idle, or has failed. */
+  /** Begins, and resolves when it is idle or has failed. */
   async settled(): Promise<void> {
+    this.begin()
     while (this.#busy || (this.#queue.length > 0 && !this.#failed)) await this.#nextEnd()
   }
 
@@ -101,7 +113,7 @@ export class Journal {
 
   #add(change: Change): void {
     this.#queue.push(change)
-    if (!this.#busy && !this.#failed) this.#begin()
+    this.begin()
   }
 
   #begin(): void {

@@ -52,6 +52,8 @@ const outstandingBytesMax = 64 << 20
 const digestEvery = 128
 /** Where there is nobody to compare with: of a znode that has changed many times meanwhile a digest is needed once. */
 const digestEveryAlone = 64 * digestEvery
+/** So many transactions are applied and answered faster than a message to another server is written. */
+const answeredFirstMax = 4
 /** How often in a tick the consensus core looks at the clock. */
 const coreTicks = 8
 
@@ -570,12 +572,15 @@ export class Node implements Backend, PeerHandler {
   /** Proposes or forwards what has gathered, applies what is committed, and lets replies out. */
   #advance(): void {
     if (this.#writable) this.#role?.sendRequests()
-    this.#peers.flush()
+    // What a learner applies others have already: its acknowledgement can wait for a few replies, and not for many.
+    const answersFirst = this.#role instanceof FollowingRole && this.replica.lag <= answeredFirstMax
+    if (!answersFirst) this.#peers.flush()
     this.replica.advance()
     this.#role?.applied()
     if (this.#role !== undefined && !(this.#serving && this.#writable)) this.#takeUp(this.#role)
     if (this.#syncs.count > 0) this.#syncs.complete(this.tree.zxid)
     this.#flush()
+    if (answersFirst) this.#peers.flush()
     if (this.#votersCame && !this.replica.behind) this.#dismissClients()
     this.#resumeStalled()
   }
@@ -650,6 +655,11 @@ export class Node implements Backend, PeerHandler {
     const core = this.#core
     if (core === undefined) return
     for (const effect of step(core, event)) this.#perform(effect)
+    if (this.#journal.waits) {
+      // The others begin with an entry while it goes to this disk, and not after that was set to work.
+      this.#peers.flush()
+      this.#journal.begin()
+    }
   }
 
   #perform(effect: Effect): void {

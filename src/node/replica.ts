@@ -106,6 +106,11 @@ export class Replica {
     return this.#committed > this.#options.tree.zxid
   }
 
+  /** About how many they are; far more where a new epoch begins. */
+  get lag(): number {
+    return this.#committed - this.#options.tree.zxid
+  }
+
   /** Entries that are appended and not applied. */
   get inFlight(): number {
     return this.#pending.length

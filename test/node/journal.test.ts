@@ -34,6 +34,7 @@ test('what gathers while the disk is busy goes there as one write, and is report
   const { faults, told, journal } = setUp()
   faults.hold()
   journal.append(entry(1))
+  journal.begin()
   journal.append(entry(2))
   journal.append(entry(3, 7))
   assert.deepEqual([journal.idle, faults.held], [false, 1])
@@ -41,6 +42,23 @@ test('what gathers while the disk is busy goes there as one write, and is report
   await journal.settled()
   assert.deepEqual(told, ['durable 1, 1', 'durable 7, 6'])
   assert.deepEqual([journal.idle, faults.syncs], [true, 2])
+})
+
+test('an entry waits until it is told to begin, with those that come meanwhile, and never when the disk is at work', async () => {
+  const { faults, told, journal } = setUp()
+  faults.hold()
+  assert.equal(journal.waits, false)
+  journal.append(entry(1))
+  journal.append(entry(2))
+  assert.deepEqual([journal.waits, journal.idle, faults.held], [true, false, 0])
+  journal.begin()
+  assert.deepEqual([journal.waits, faults.held], [false, 1])
+  journal.append(entry(3))
+  assert.equal(journal.waits, false)
+  await faults.release()
+  await journal.settled()
+  assert.deepEqual(told, ['durable 2, 2', 'durable 3, 1'])
+  assert.equal(journal.waits, false)
 })
 
 test('appends, truncations and other work are done in the order in which they were asked for, one at a time', async () => {
@@ -114,6 +132,7 @@ test('the next write is under way before the one before it is reported', async (
     onFailure: (error) => assert.fail(String(error)),
   })
   journal.append(entry(1))
+  journal.begin()
   journal.append(entry(2))
   await journal.settled()
   assert.deepEqual(order, ['write 1', 'write 2', 'durable 1', 'durable 2'])
@@ -153,6 +172,7 @@ test('it can not be cleared while it writes', async () => {
   const { faults, journal } = setUp()
   faults.hold()
   journal.append(entry(1))
+  journal.begin()
   assert.throws(() => journal.clear(), { name: 'InvariantError' })
   await faults.release()
   await journal.settled()
