@@ -1,7 +1,7 @@
 // The program as the command runs it: bundled, with what V8 compiled of it at the build.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
@@ -47,16 +47,22 @@ async function versionOf(program: Program | undefined): Promise<string> {
   return printed.trim()
 }
 
-/** A file with `bytes` as the code of the program, for as long as `use` takes. */
-async function withCode(bytes: Uint8Array, use: (code: string) => Promise<void>): Promise<void> {
+async function withDir(use: (dir: string) => Promise<void>): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), 'zabd-program-'))
   try {
-    const code = join(dir, 'code')
-    writeFileSync(code, bytes)
-    await use(code)
+    await use(dir)
   } finally {
     rmSync(dir, { recursive: true, force: true })
   }
+}
+
+/** A file with `bytes` as the code of the program, for as long as `use` takes. */
+function withCode(bytes: Uint8Array, use: (code: string) => Promise<void>): Promise<void> {
+  return withDir(async (dir) => {
+    const code = join(dir, 'code')
+    writeFileSync(code, bytes)
+    await use(code)
+  })
 }
 
 // First in this process: V8 compiles nothing again that it has compiled already, whatever code it is given.
@@ -99,4 +105,20 @@ test('what V8 has compiled while a command ran is taken by the next one', async 
 
 test('a program that was not built is told from one that was', () => {
   assert.equal(loadProgram(join(tmpdir(), 'nothing-here')), undefined)
+})
+
+test('what is published has the program, what V8 has compiled of it, and all that the command needs', async () => {
+  const run = promisify(execFile)
+  const cwd = projectRoot()
+  const { stdout } = await run('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd })
+  const [packed] = JSON.parse(stdout) as { files: { path: string }[] }[]
+  const paths = packed?.files.map(({ path }) => path) ?? []
+  assert.equal(paths.includes('dist/zabd.code'), existsSync(join(cwd, 'dist/zabd.code')))
+  assert.ok(paths.includes('dist/load-thread.js'))
+  await withDir(async (dir) => {
+    for (const path of paths) cpSync(join(cwd, path), join(dir, path))
+    symlinkSync(join(cwd, 'node_modules'), join(dir, 'node_modules'))
+    const command = await run(process.execPath, [join(dir, 'bin/zabd.js'), '--version'])
+    assert.equal(command.stdout.trim(), zabdVersion())
+  })
 })
