@@ -19,6 +19,8 @@ export type DbOptions = {
   readonly writeBufferSize: number
   readonly cacheSize: number
   readonly maxFileSize: number
+  /** Of the blocks of a table, which are read as a whole; 4 KiB by default. */
+  readonly blockSize?: number
   /** false: without Snappy, which is on by default. */
   readonly compression?: boolean
 }
