@@ -1,9 +1,10 @@
 // Proves that the simulator finds bugs: each mutation is a bug put on purpose into a copy of the compiled core, and must
 // be found within a bounded number of seeds. The core itself knows nothing of them.
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { pathToFileURL } from 'node:url'
+import { mutate } from './mutate.ts'
 import { type Mutation, mutations } from './mutations.ts'
 import type { RunOptions, RunResult } from './run.ts'
 import { share, type Task } from './swarm.ts'
@@ -19,9 +20,6 @@ export type MutationOptions = {
 }
 
 type Runner = (options: RunOptions) => RunResult
-
-/** The folder that the compiled `sim` and `src` are in. */
-const built = fileURLToPath(new URL('..', import.meta.url))
 
 /** Tries every mutation, prints a table; false if one was not found. */
 export async function huntAll({ seeds, steps, workers, only, print }: MutationOptions): Promise<boolean> {
@@ -63,18 +61,10 @@ export async function hunt(
   }
 }
 
-/** Copies the compiled code, changes it, loads it. Throws if the code is not what the mutation was written for. */
+/** Loads a changed copy of the compiled code. */
 async function loadMutant(folder: string, mutation: Mutation): Promise<Runner> {
-  for (const part of ['sim', 'src/zab', 'src/base'])
-    cpSync(join(built, part), join(folder, part), { recursive: true })
+  mutate(folder, ['sim', 'src/zab', 'src/base'], mutation)
   writeFileSync(join(folder, 'package.json'), '{"type":"module"}')
-  for (const { file, find, replace } of mutation.changes) {
-    const path = join(folder, `${file}.js`)
-    const parts = readFileSync(path, 'utf8').split(find)
-    if (parts.length !== 2)
-      throw new Error(`mutation ${mutation.name}: ${file} has ${parts.length - 1} times: ${find}`)
-    writeFileSync(path, parts.join(replace))
-  }
   const module: unknown = await import(pathToFileURL(join(folder, 'sim', 'run.js')).href)
   return (module as { run: Runner }).run
 }

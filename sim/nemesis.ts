@@ -6,6 +6,7 @@ import type { Voting } from '../src/zab/types.ts'
 import { inForce } from '../src/zab/voting.ts'
 import type { Checker } from './checker.ts'
 import type { Network } from './network.ts'
+import { blockedBy, type Partition } from './partitions.ts'
 import type { Prng } from './prng.ts'
 import { drawVoting, type Profile } from './profile.ts'
 import type { Schedule } from './schedule.ts'
@@ -20,6 +21,8 @@ export type NemesisParts = {
   readonly profile: Profile
   readonly trace: ((line: string) => void) | undefined
 }
+
+const partitions: readonly Partition[] = ['halves', 'one', 'mute', 'deaf', 'link', 'lane', 'bridge', 'random']
 
 /** See file header. */
 export class Nemesis {
@@ -174,33 +177,9 @@ export class Nemesis {
     const { prng, servers, schedule, profile } = this.#parts
     if (prng.chance(0.5)) this.#unblockAll()
     const ids = prng.shuffle(servers.map(({ id }) => id))
-    const kind = prng.pick(['halves', 'one', 'mute', 'deaf', 'link', 'lane', 'bridge', 'random'])
+    const kind = prng.pick(partitions)
     this.#trace(`partition ${kind} ${ids.join(' ')}`)
-    const one = ids[0] as number
-    const half = Math.floor(ids.length / 2)
-    const blocks = (from: number, to: number): boolean => {
-      const [i, j] = [ids.indexOf(from), ids.indexOf(to)]
-      switch (kind) {
-        case 'halves':
-          return i < half !== j < half
-        case 'one':
-          return from === one || to === one
-        case 'mute':
-          return from === one
-        case 'deaf':
-          return to === one
-        case 'link':
-          return i + j === 1
-        case 'lane':
-          return i === 0 && j === 1
-        case 'bridge':
-          return i !== half && j !== half && i < half !== j < half
-        default:
-          return prng.chance(0.3)
-      }
-    }
-    for (const from of ids)
-      for (const to of ids) if (from !== to && blocks(from, to)) this.#parts.network.block(from, to)
+    for (const [from, to] of blockedBy(kind, ids, prng)) this.#parts.network.block(from, to)
     if (prng.chance(0.7)) schedule.after(prng.between(20, profile.faultMs), () => this.#unblockAll())
   }
 

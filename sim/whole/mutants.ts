@@ -1,8 +1,8 @@
 // Proves that the simulator of whole servers finds bugs: each mutation is put into a copy of the compiled code, which runs
 // in a worker of its own until it is found. The code itself knows nothing of them.
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { built, mutate } from '../mutate.ts'
 import type { Mutation } from '../mutations.ts'
 import { runSeeds } from './many.ts'
 import { mutations } from './mutations.ts'
@@ -15,9 +15,6 @@ export type MutationOptions = {
   readonly only: string | undefined
   readonly print: (line: string) => void
 }
-
-/** The folder that the compiled `sim` and `src` are in. Copies go there, too, so that they find the packages. */
-const built = fileURLToPath(new URL('../..', import.meta.url))
 
 /** Tries every mutation, prints a table; false if one was not found. */
 export async function runMutations({ seeds, steps, only, print }: MutationOptions): Promise<boolean> {
@@ -44,9 +41,10 @@ export async function hunt(
   seeds: number,
   steps: number,
 ): Promise<{ tried: number; failure: string | undefined }> {
+  // Beside the code that was built, so that the copy finds the packages.
   const folder = mkdtempSync(join(built, 'mutant-'))
   try {
-    mutate(folder, mutation)
+    mutate(folder, ['sim', 'src'], mutation)
     let tried = 0
     let failure: string | undefined
     await runSeeds({
@@ -63,17 +61,5 @@ export async function hunt(
     return { tried, failure }
   } finally {
     rmSync(folder, { recursive: true })
-  }
-}
-
-/** Copies the compiled code and changes it. Throws if the code is not what the mutation was written for. */
-function mutate(folder: string, mutation: Mutation): void {
-  for (const part of ['sim', 'src']) cpSync(join(built, part), join(folder, part), { recursive: true })
-  for (const { file, find, replace } of mutation.changes) {
-    const path = join(folder, `${file}.js`)
-    const parts = readFileSync(path, 'utf8').split(find)
-    if (parts.length !== 2)
-      throw new Error(`mutation ${mutation.name}: ${file} has ${parts.length - 1} times: ${find}`)
-    writeFileSync(path, parts.join(replace))
   }
 }

@@ -1,5 +1,6 @@
 // Draws faults and takes them back: crashes and orderly stops, processes that stand still, partitions of every shape,
 // lost connections, clocks that run differently and jump, disks that are slow, full or lost, clients cut off.
+import { blockedBy, type Partition } from '../partitions.ts'
 import type { Prng } from '../prng.ts'
 import type { Schedule } from '../schedule.ts'
 import type { SimClient } from './client.ts'
@@ -20,7 +21,7 @@ export type NemesisParts = {
 }
 
 /** Whole partitions more often than odd ones. */
-const partitions = [
+const partitions: readonly Partition[] = [
   'halves',
   'one',
   'one',
@@ -31,7 +32,7 @@ const partitions = [
   'lane',
   'bridge',
   'random',
-] as const
+]
 
 /** See file header. */
 export class Nemesis {
@@ -147,31 +148,7 @@ export class Nemesis {
       ids.sort((a, b) => Number(b === leader.id) - Number(a === leader.id))
     const kind = prng.pick(partitions)
     this.#trace(`partition ${kind} ${ids.join(' ')}`)
-    const one = ids[0] as number
-    const half = Math.floor(ids.length / 2)
-    const blocks = (from: number, to: number): boolean => {
-      const [i, j] = [ids.indexOf(from), ids.indexOf(to)]
-      switch (kind) {
-        case 'halves':
-          return i < half !== j < half
-        case 'one':
-          return from === one || to === one
-        case 'mute':
-          return from === one
-        case 'deaf':
-          return to === one
-        case 'link':
-          return i + j === 1
-        case 'lane':
-          return i === 0 && j === 1
-        case 'bridge':
-          return i !== half && j !== half && i < half !== j < half
-        default:
-          return prng.chance(0.3)
-      }
-    }
-    for (const from of ids)
-      for (const to of ids) if (from !== to && blocks(from, to)) this.#parts.peers.block(from, to)
+    for (const [from, to] of blockedBy(kind, ids, prng)) this.#parts.peers.block(from, to)
     if (prng.chance(0.7)) schedule.after(this.#duration(), () => this.#unblockAll())
   }
 
