@@ -61,6 +61,8 @@ const failOverTicks = 8
 
 /** Runs a seed to its end or to the first broken promise. One run at a time in a process. */
 export async function run(options: RunOptions): Promise<RunResult> {
+  // From a microtask on, so that a tick comes after all microtasks of the very first event, too, whoever calls this.
+  await Promise.resolve()
   const world = new World(options)
   const onRejection = (reason: unknown) => world.fail(reason)
   process.on('unhandledRejection', onRejection)

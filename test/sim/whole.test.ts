@@ -6,9 +6,10 @@ import { createPrng } from '../../sim/prng.ts'
 import { Schedule } from '../../sim/schedule.ts'
 import { SimDisk } from '../../sim/whole/disk.ts'
 import { runEvents, settled } from '../../sim/whole/loop.ts'
+import { runSeeds } from '../../sim/whole/many.ts'
 import { hunt } from '../../sim/whole/mutants.ts'
 import { mutations } from '../../sim/whole/mutations.ts'
-import { run } from '../../sim/whole/run.ts'
+import { type RunResult, run } from '../../sim/whole/run.ts'
 import type { Entry } from '../../src/zab/types.ts'
 import { entriesAfter, type LogUnderTest, logConformance } from '../support/log-conformance.ts'
 
@@ -39,6 +40,14 @@ describe('the simulator of whole servers', () => {
     }
     assert.deepEqual(await traceOf(3), await traceOf(3))
     assert.notDeepEqual(await traceOf(3), await traceOf(4))
+  })
+
+  it('does the same in a worker', async () => {
+    const [seed, steps] = [8, 1500]
+    const results: RunResult[] = []
+    const onResult = (result: RunResult) => results.push(result) > 0
+    await runSeeds({ from: seed, count: 1, steps, workers: 1, onResult })
+    assert.deepEqual(results, [await run({ seed, steps })])
   })
 
   for (const name of [
