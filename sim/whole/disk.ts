@@ -261,7 +261,7 @@ class MountedStorage {
     let appending = false
     const put = (entry: Entry) => {
       const prev = endOf(files)
-      files.entries.push({ ...entry, bytes: copyOf(entry.bytes) })
+      files.entries.push({ ...entry, bytes: new Uint8Array(entry.bytes) })
       watcher.appended(entry, prev)
     }
     return {
@@ -410,7 +410,7 @@ class MountedStorage {
     let bytes = 0
     return {
       put(key, value) {
-        changes.set(nameOf(key), copyOf(value))
+        changes.set(nameOf(key), new Uint8Array(value))
         bytes += key.length + value.length
       },
       del(key) {
@@ -533,9 +533,4 @@ function fullError(): StorageError {
     'no space is left on the simulated disk',
     'wait for the nemesis',
   )
-}
-
-/** Of a Buffer `slice` would be the same bytes. */
-function copyOf(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes)
 }

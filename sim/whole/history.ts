@@ -86,7 +86,7 @@ export class History {
       const range = `${formatZxid(entry.first)} to ${formatZxid(entry.last)}`
       return `server ${server} logs ${range}, made after ${formatZxid(before?.last ?? 0)} of that epoch`
     })
-    const copy = { ...entry, bytes: copyOf(entry.bytes) }
+    const copy = { ...entry, bytes: new Uint8Array(entry.bytes) }
     list.push(copy)
     this.#entries.set(entry.last, copy)
   }
@@ -309,9 +309,4 @@ function canonical(outcome: Outcome): string {
     return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
   }
   return JSON.stringify(outcome, sort)
-}
-
-/** Of a Buffer `slice` would be the same bytes. */
-function copyOf(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes)
 }

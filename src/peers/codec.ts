@@ -7,6 +7,7 @@
 // with names. A frame of length 0 is a sign of life. What is decoded was checked: types, ranges, lengths.
 import { Packr, RESERVE_START_SPACE } from 'msgpackr'
 import { assertNever } from '../base/assert.ts'
+import { readU32, writeU32 } from '../base/bytes.ts'
 import { maxEpoch } from '../base/zxid.ts'
 import type { Status } from '../zab/messages.ts'
 import type { Entry, Voting, VotingAt } from '../zab/types.ts'
@@ -138,17 +139,6 @@ function joined(parts: readonly Uint8Array[], total: number): Uint8Array {
     at += part.byteLength
   }
   return all
-}
-
-function writeU32(to: Uint8Array, at: number, value: number): void {
-  to[at] = value >>> 24
-  to[at + 1] = value >>> 16
-  to[at + 2] = value >>> 8
-  to[at + 3] = value
-}
-
-function readU32(from: Uint8Array, at: number): number {
-  return ((from[at]! << 24) | (from[at + 1]! << 16) | (from[at + 2]! << 8) | from[at + 3]!) >>> 0
 }
 
 function toRow(message: PeerMessage, attached: Uint8Array[]): Row {

@@ -2,6 +2,7 @@
 // rest of it; those of a checkpoint have theirs from tree/image.ts. Decoding never trusts a length.
 import { crc32 } from 'node:zlib'
 import { Packr } from 'msgpackr'
+import { writeU32 } from '../base/bytes.ts'
 import { crcBytes, crcEnd, crcStart } from '../base/crc32.ts'
 import type { Entry, Voting, VotingAt } from '../zab/types.ts'
 import type { CheckpointMeta } from './types.ts'
@@ -79,14 +80,6 @@ function writeKey(to: Buffer, zxid: number): void {
 
 function viewOf(bytes: Buffer): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-}
-
-/** A byte at a time, without a view that would have to be made for each entry. */
-function writeU32(to: Buffer, at: number, value: number): void {
-  to[at] = value >>> 24
-  to[at + 1] = value >>> 16
-  to[at + 2] = value >>> 8
-  to[at + 3] = value
 }
 
 function writeZxid(to: Buffer, at: number, zxid: number): void {

@@ -487,6 +487,7 @@ export class Records {
     const pzxid = this.pzxid(node)
     const ctime = doubles[double + ctimeAt]!
     const mtime = doubles[double + mtimeAt]!
+    // In halves, and not by crcLong: V8 does not inline it here, and would make an object of each number to hand it over.
     let running = crcInts(crc, Math.floor(czxid / high), czxid | 0)
     running = crcInts(running, Math.floor(mzxid / high), mzxid | 0)
     running = crcInts(running, Math.floor(pzxid / high), pzxid | 0)
