@@ -515,6 +515,8 @@ function truncate(files: Files, zxid: number): void {
 
 function trim(files: Files, zxid: number): void {
   const forgotten = files.entries.slice(0, indexAfter(files, zxid))
+  const isEnd = zxid <= files.trimmedTo || forgotten.at(-1)?.last === zxid
+  assert(isEnd, `the log is trimmed to ${zxid}, inside of an entry`)
   const voting = forgotten.findLast((entry) => entry.voting !== undefined)
   if (voting?.voting !== undefined) files.voting = { zxid: voting.last, voting: voting.voting }
   files.trimmedTo = forgotten.at(-1)?.last ?? files.trimmedTo

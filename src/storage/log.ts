@@ -4,9 +4,10 @@
 import { assert, InvariantError } from '../base/assert.ts'
 import { epochOf, formatZxid } from '../base/zxid.ts'
 import type { Entry, Epochs, VotingAt } from '../zab/types.ts'
+import { isTimeForTable } from './calm.ts'
 import { chunkBytes, type Db, mappedBytesMax } from './database.ts'
 import { fromLeaderRemedy, storageError, toStorageError } from './errors.ts'
-import { bytesBelow, probeRoom } from './files.ts'
+import { probeRoom } from './files.ts'
 import { emptyState, type LogState, readLogState, writeLogState } from './log-state.ts'
 import {
   decodeEnds,
@@ -26,7 +27,7 @@ import { WriteGate } from './write-gate.ts'
 
 /** Entries per chunk of a reading iterator; big ones end a chunk earlier by their bytes. */
 const chunkEntries = 1000
-/** A trim begins another segment from so many bytes on: there are few, and what is kept in vain is not much. */
+/** Another segment begins after so many bytes: there are few, and what is kept in vain is not much. */
 const defaultSegmentBytes = 32 << 20
 
 /** Entries per record of where entries end: so many keys are read at most to know the rest. */
@@ -65,8 +66,10 @@ export class LevelLog implements LogStore {
   #votings: readonly VotingAt[]
   /** The newest entries of the active segment, which no record of ends has yet: fewer than fill one. */
   #tail: Tail
-  /** What was written into the active segment, about. */
-  #activeBytes: number
+  /** The segment that follows when that is full, from when it is half full on. */
+  #next: Promise<Segment> | undefined
+  /** When the active segment began, or tables were made: monotonic, ms. */
+  #tablesAt = performance.now()
   /** Of the active segment. */
   #writeAhead: WriteAhead
   #appending = false
@@ -88,7 +91,6 @@ export class LevelLog implements LogStore {
     this.#lastZxid = found.lastZxid
     this.#votings = found.votings
     this.#tail = found.tail
-    this.#activeBytes = found.activeBytes
     this.#writeAhead = new WriteAhead(found.segments.active.dir, bufferBytes)
   }
 
@@ -160,7 +162,9 @@ export class LevelLog implements LogStore {
     const votings = found.length === 0 ? this.#votings : [...this.#votings, ...found]
     // A start looks for reconfigurations where the state says that there may be some.
     if (found.length > 0) await this.#save({}, votings)
-    const batch = this.#segments.active.db.batch()
+    if (this.#segments.active.bytes >= this.#segmentBytes) await this.#turnOver()
+    const { active } = this.#segments
+    const batch = active.db.batch()
     let bytes = 0
     for (const entry of entries) {
       const { key, value } = encodeEntry(entry, this.#state.revision)
@@ -172,8 +176,11 @@ export class LevelLog implements LogStore {
     this.#lastZxid = last
     this.#extendTail(entries)
     this.#votings = votings
-    this.#activeBytes += bytes
+    active.bytes += bytes
+    active.untabled += bytes
     if (this.#options.sync) this.#writeAhead.wrote(bytes, entries.length)
+    if (active.bytes >= this.#segmentBytes / 2) this.#next ??= this.#prepare()
+    if (isTimeForTable(active.untabled, performance.now() - this.#tablesAt)) this.#makeTables()
   }
 
   async saveEpochs(epochs: Epochs): Promise<void> {
@@ -210,7 +217,7 @@ export class LevelLog implements LogStore {
   async reset(to: Reset): Promise<void> {
     assert(!this.#appending, 'the log is reset during an append')
     const { zxid, installs, voting } = to
-    const next = await this.#prepare()
+    const next = await this.#takeNext()
     await this.#shrink('resetting the log', async () => {
       const changes = { lastZxid: zxid, trimmedTo: zxid, installs, diverged: false, segments: [next.number] }
       await this.#save(changes, voting === undefined ? [] : [voting])
@@ -227,18 +234,14 @@ export class LevelLog implements LogStore {
       zxid <= needed,
       `the log is trimmed to ${formatZxid(zxid)}, but the checkpoint is at ${formatZxid(needed)}`,
     )
-    const isFull = this.#activeBytes >= (this.#options.segmentBytes ?? defaultSegmentBytes)
-    const next = isFull ? await this.#prepare() : undefined
     await this.#write('trimming the log', async () => {
-      const trimmedTo = await this.#boundary(Math.min(zxid, this.#lastZxid))
-      if (trimmedTo <= this.trimmedTo && next === undefined) return
+      const trimmedTo = Math.min(zxid, this.#lastZxid)
+      if (trimmedTo <= this.trimmedTo) return
       const { list } = this.#segments
       // A segment ends where the next one begins.
       const kept = list.filter((_, i) => (list[i + 1]?.start ?? this.#lastZxid + 1) > trimmedTo)
-      const numbers = [...kept, ...(next === undefined ? [] : [next])].map(({ number }) => number)
-      await this.#save({ trimmedTo, segments: numbers })
-      if (next === undefined) this.#removeLater(this.#segments.replace(kept))
-      else await this.#begin(next, kept)
+      await this.#save({ trimmedTo, segments: kept.map(({ number }) => number) })
+      this.#removeLater(this.#segments.replace(kept))
     })
     await this.#clearing
   }
@@ -263,6 +266,7 @@ export class LevelLog implements LogStore {
         const runs = list.map(async (segment, i) => {
           const end = list[i + 1]?.start
           if (end !== undefined && end <= state.trimmedTo) return []
+          await this.#segments.opened(segment)
           const rest = end === undefined ? tail : await tailOf(segment, dir, state, end)
           return [...(await runsUpTo(rest.from, segment, dir, state)).flat(), ...rest.lasts]
         })
@@ -299,14 +303,12 @@ export class LevelLog implements LogStore {
     if (after >= lastZxid) return nothing()
     const { active } = this.#segments
     if (this.failure !== undefined && active.db.status !== 'open') throw this.failure
-    const first = this.#segments.at(after)
     const { list } = this.#segments
-    const segments = list.slice(list.indexOf(first))
+    const segments = list.slice(list.indexOf(this.#segments.at(after)))
     this.#segments.retain(segments)
     return this.#entries(after, {
       segments,
-      before: pairsIn(first.db, { lt: entryKey(after + 1), reverse: true, limit: 2 }),
-      rest: segments.map(({ db }) => pairsIn(db, { gte: entryKey(after + 1) })),
+      newest: pairsIn(active.db, { gte: entryKey(after + 1) }),
       state: this.#state,
       lastZxid,
       appending: this.#appending,
@@ -317,6 +319,9 @@ export class LevelLog implements LogStore {
     const known = this.#lastZxid
     await this.#gate.reopen(async () => {
       await this.#writeAhead.close()
+      // A segment that is being prepared would be made beside those that are opened now.
+      await this.#next?.catch(() => {})
+      this.#next = undefined
       await this.#segments.close()
       await this.#clearing
       const found = await recover(this.#options)
@@ -332,8 +337,8 @@ export class LevelLog implements LogStore {
       this.#lastZxid = found.lastZxid
       this.#votings = found.votings
       this.#tail = found.tail
-      this.#activeBytes = found.activeBytes
       this.#writeAhead = new WriteAhead(found.segments.active.dir, bufferBytes)
+      found.segments.closeIdle()
     })
     const reset = await this.#install?.()
     if (reset !== undefined) await this.reset(reset)
@@ -350,6 +355,7 @@ export class LevelLog implements LogStore {
       if (this.#closed) return
       this.#closed = true
       await this.#writeAhead.close()
+      await this.#next?.catch(() => {})
       await this.#segments.close()
       if (this.failure !== undefined || this.#state.clean) return
       try {
@@ -404,13 +410,12 @@ export class LevelLog implements LogStore {
     const votings = this.#votings.filter((voting) => voting.zxid <= zxid)
     await this.#save({ lastZxid: zxid, segments }, votings)
     const before = this.#segments.active
-    this.#removeLater(this.#segments.replace(kept))
-    const { active } = this.#segments
+    const active = kept.at(-1) as Segment
+    await this.#reading(active, async () => this.#removeLater(this.#segments.replace(kept)))
     if (active !== before) await this.#writeAheadIn(active)
     await deleteBeyond(active.db, zxid)
     this.#lastZxid = zxid
     this.#tail = await tailOf(active, dir, this.#state, zxid)
-    this.#activeBytes = await bytesBelow(active.dir)
   }
 
   /** Puts the records of ends that these entries fill. */
@@ -435,22 +440,53 @@ export class LevelLog implements LogStore {
 
   /** The highest zxid that is not above `zxid` and ends an entry. */
   async #boundary(zxid: number): Promise<number> {
-    const at = await entryAt(this.#segments.at(zxid).db, this.#options.dir, zxid)
+    const at = await this.#reading(this.#segments.at(zxid), (db) => entryAt(db, this.#options.dir, zxid))
     if (at === undefined) return this.trimmedTo
     const { prev, last } = at.entry
     return Math.max(last <= zxid ? last : prev, this.trimmedTo)
   }
 
-  /** An empty segment for `#begin`, while writes go on. */
+  /** Does `work` while the segment is open. */
+  async #reading<T>(segment: Segment, work: (db: Db) => Promise<T>): Promise<T> {
+    this.#segments.retain([segment])
+    try {
+      return await work(await this.#segments.opened(segment))
+    } finally {
+      this.#segments.release([segment])
+    }
+  }
+
+  get #segmentBytes(): number {
+    return this.#options.segmentBytes ?? defaultSegmentBytes
+  }
+
+  /** Makes an empty segment for `#takeNext`, while writes go on. */
   #prepare(): Promise<Segment> {
-    return this.#gate.guard('beginning a segment of the log', () => this.#segments.prepare())
+    const next = this.#gate.guard('beginning a segment of the log', () => this.#segments.prepare())
+    // The gate keeps the failure, whoever waits for the segment.
+    next.catch(() => {})
+    return next
+  }
+
+  async #takeNext(): Promise<Segment> {
+    const next = await (this.#next ?? this.#prepare())
+    this.#next = undefined
+    return next
+  }
+
+  /** Begins another segment behind the one that is full. */
+  async #turnOver(): Promise<void> {
+    const next = await this.#takeNext()
+    const { list, numbers } = this.#segments
+    await this.#save({ segments: [...numbers, next.number] })
+    await this.#begin(next, list)
   }
 
   /** From now on entries go to `next`, behind the segments `before`, and all others are deleted. */
   async #begin(next: Segment, before: readonly Segment[]): Promise<void> {
     next.start = this.#lastZxid
     this.#tail = { from: this.#lastZxid, lasts: [] }
-    this.#activeBytes = 0
+    this.#tablesAt = performance.now()
     this.#removeLater(this.#segments.replace([...before, next]))
     await this.#writeAheadIn(next)
   }
@@ -458,6 +494,14 @@ export class LevelLog implements LogStore {
   async #writeAheadIn({ dir }: Segment): Promise<void> {
     await this.#writeAhead.close()
     this.#writeAhead = new WriteAhead(dir, bufferBytes)
+  }
+
+  /** Makes tables in the background; a failure fails the store. */
+  #makeTables(): void {
+    this.#tablesAt = performance.now()
+    this.#writeAhead.fileEnds()
+    // A failure is kept by the gate and rejects the next write.
+    this.#gate.guard('making a table of the log', () => this.#segments.makeTables()).catch(() => {})
   }
 
   /** Deletes segments in the background; a failure fails the store. */
@@ -476,16 +520,26 @@ export class LevelLog implements LogStore {
   async *#entries(after: number, from: ReadStart): AsyncGenerator<Entry, void, void> {
     const { dir } = this.#options
     const votings = new Set(from.state.reconfigurations)
+    const open: Pairs[] = [from.newest]
+    const pairsOf = async (segment: Segment, range: Range) => {
+      const pairs = pairsIn(await this.#segments.opened(segment), range)
+      open.push(pairs)
+      return pairs
+    }
     try {
-      const before = await entryIn(from.before, dir)
+      const first = from.segments[0] as Segment
+      const upTo = { lt: entryKey(after + 1), reverse: true, limit: 2 }
+      const before = await entryIn(await pairsOf(first, upTo), dir)
       // The history begins at trimmedTo, whatever is still there before it.
-      const start = Math.max((from.segments[0] as Segment).start, from.state.trimmedTo)
+      const start = Math.max(first.start, from.state.trimmedTo)
       const known = before !== undefined && before.entry.last > start ? before : undefined
       if (known === undefined && after > start) throw hole(dir, start, after)
       if (known !== undefined && known.entry.last > after) yield checkedVoting(known, votings, dir)
       let last = known?.entry.last ?? start
       let revision = known?.revision ?? 0
-      for (const pairs of from.rest) {
+      for (const segment of from.segments) {
+        const isNewest = segment === from.segments.at(-1)
+        const pairs = isNewest ? from.newest : await pairsOf(segment, { gte: entryKey(after + 1) })
         for await (const stored of chunks(pairs, dir)) {
           const { entry } = stored
           if (entry.prev !== last) throw hole(dir, last, entry.first)
@@ -503,7 +557,7 @@ export class LevelLog implements LogStore {
       if (error instanceof InvariantError) throw error
       throw toStorageError(error, dir, 'reading the log')
     } finally {
-      await Promise.all([from.before, ...from.rest].map((pairs) => pairs.close()))
+      await Promise.all(open.map((pairs) => pairs.close()))
       this.#segments.release(from.segments)
     }
   }
@@ -511,12 +565,11 @@ export class LevelLog implements LogStore {
 
 type Pairs = ReturnType<typeof pairsIn>
 
-/** The view of the log that a read works on: iterators see the database as it was when they were made. */
+/** The view of the log that a read works on. */
 type ReadStart = {
   readonly segments: readonly Segment[]
-  readonly before: Pairs
-  /** One for each segment. */
-  readonly rest: readonly Pairs[]
+  /** Of the last one, as it was when the read began: what is in the others does not change. */
+  readonly newest: Pairs
   readonly state: LogState
   readonly lastZxid: number
   /** An append was under way: its entries may be seen already, and are not to be given out. */
@@ -533,7 +586,6 @@ type Found = {
   readonly lastZxid: number
   readonly votings: readonly VotingAt[]
   readonly tail: Tail
-  readonly activeBytes: number
 }
 
 const otherDataRemedy = `Give each server its own dataDir and dataLogDir, and restore both from the same backup. ${fromLeaderRemedy}`
@@ -567,9 +619,8 @@ async function check(segments: Segments, state: LogState, dir: string): Promise<
     throw corrupt(dir, ends)
   }
   const votings = await votingsOf(segments, state, dir, lastZxid)
-  const { active } = segments
-  const tail = await tailOf(active, dir, state, lastZxid)
-  return { segments, state, lastZxid, votings, tail, activeBytes: await bytesBelow(active.dir) }
+  const tail = await tailOf(segments.active, dir, state, lastZxid)
+  return { segments, state, lastZxid, votings, tail }
 }
 
 /** Deletes entries that were truncated and not deleted: those behind `lastZxid` of a revision before the state's. */

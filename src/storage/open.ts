@@ -24,7 +24,7 @@ export type OpenStorageOptions = {
   readonly onProgress?: (step: OpenStep) => void
   /** false: the log is not synced (forceSync=no). Checkpoints and epochs always are. */
   readonly sync?: boolean
-  /** For tests: a segment of the log of so many bytes is followed by another one at the next trim. */
+  /** For tests: another segment of the log begins after so many bytes. */
   readonly segmentBytes?: number
 }
 

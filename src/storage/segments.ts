@@ -1,14 +1,21 @@
 // The directories that a log consists of: LevelDB databases with ascending numbers, each with the entries that follow those
 // of the one before it. New entries go to the last one, and old ones go away with their directory as a whole: LevelDB,
-// whose keys then only ascend, never has a reason to write anything a second time. It knows nothing of entries.
+// whose keys then only ascend, never has a reason to write anything a second time. All but the last are closed while nobody
+// reads them, so that what they have in no table takes no memory. It knows nothing of entries.
 import { mkdir, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assert } from '../base/assert.ts'
+import { tableBytes } from './calm.ts'
 import { type Db, type DbOptions, mappedBytesMax, openDirectory } from './database.ts'
 import { bytesBelow, ignoreMissing, syncDirectory, syncLevelLogs } from './files.ts'
 
-/** Every segment has one or two such buffers in memory, until it is closed; a full one becomes a table. */
-export const bufferBytes = 4 << 20
+/**
+ * LevelDB has what is appended in memory and in its write-ahead file, and makes a table of it when it is more than this: more
+ * than a segment gets. Under load nothing is written but the write-ahead files, half as much, and no sync waits for a table.
+ */
+export const bufferBytes = 40 << 20
+/** No key of a log is as high. */
+const beyondKeys = Buffer.from([0xff])
 
 const options: DbOptions = {
   writeBufferSize: bufferBytes,
@@ -22,15 +29,20 @@ const options: DbOptions = {
 /** Of a number in the name of a directory. */
 const digits = 6
 
-/** A directory of the log, open. */
+/** A directory of the log. */
 export type Segment = {
   readonly number: number
   readonly dir: string
+  /** Open if it is the last one, or being read. */
   readonly db: Db
   /** Where the entry before its first one ends. Known once its first entry is, or once entries are appended to it. */
   start: number
   /** Reads under way. */
   readers: number
+  /** Bytes of what was written into it, about. */
+  bytes: number
+  /** Bytes of what is in no table, about: read again when it is opened again. */
+  untabled: number
 }
 
 /** See file header. The list is never empty. */
@@ -51,7 +63,7 @@ export class Segments {
     this.#highest = list.at(-1)?.number ?? 0
   }
 
-  /** Opens the segments of these numbers, which must be there. Rejects with StorageError; nothing is left open then. */
+  /** Opens all segments of these numbers, which must be there. Rejects with StorageError; nothing is left open then. */
   static async open(dir: string, numbers: readonly number[]): Promise<Segments> {
     const opening = await Promise.allSettled(numbers.map((number) => openSegment(dir, number, false)))
     const failed = opening.find((one) => one.status === 'rejected')
@@ -112,38 +124,75 @@ export class Segments {
     return segment
   }
 
-  /** From now on these are the segments, in ascending order; gives back the others. */
+  /** From now on these are the segments, in ascending order, of which the last is open; gives back the others. */
   replace(list: readonly Segment[]): Segment[] {
     assert(list.length > 0, 'a log without a segment')
     const others = this.#list.filter((segment) => !list.includes(segment))
     this.#list = list
+    this.closeIdle()
     return others
   }
 
-  /** Notes that `segments` are being read; `release` ends it. */
+  /** Notes that `segments` are going to be read, each when it is `opened`; `release` ends it. */
   retain(segments: readonly Segment[]): void {
     for (const segment of segments) segment.readers++
   }
 
   release(segments: readonly Segment[]): void {
     for (const segment of segments) segment.readers--
+    this.closeIdle()
     this.#wake()
   }
 
+  /** The database of a segment that is retained, open. Rejects with an error of LevelDB's. */
+  async opened(segment: Segment): Promise<Db> {
+    const { db, dir } = segment
+    if (this.#closed) throw new Error(`${dir} is closed`)
+    if (db.status !== 'open') {
+      await db.open()
+      segment.untabled = 0
+    }
+    return db
+  }
+
+  /** Closes what is open and need not be. */
+  closeIdle(): void {
+    for (const { db, readers } of this.#list.slice(0, -1)) {
+      // Nothing is lost if it fails.
+      if (readers === 0 && isOpening(db)) db.close().catch(() => {})
+    }
+  }
+
   /**
-   * Closes and opens again what nobody reads, which gives memory back: LevelDB maps each table that is read and keeps it so,
-   * and has the entries of an open segment that are in no table in memory. Small segments stay open: it is not worth the time.
-   * Nobody may begin to read or write meanwhile.
+   * Gives back the memory that reading has taken: LevelDB maps each table that is read and keeps it so until it is closed.
+   * A small segment stays open: it is not worth the time. Nobody may begin to read or write meanwhile.
    */
   async renew(): Promise<void> {
-    const idle = this.#list.filter(({ readers }) => readers === 0)
-    await Promise.all(
-      idle.map(async ({ db, dir }) => {
-        if ((await bytesBelow(dir)) < mappedBytesMax) return
-        await db.close()
-        await db.open()
-      }),
-    )
+    this.closeIdle()
+    const { active } = this
+    if (active.readers > 0 || (await bytesBelow(active.dir)) < mappedBytesMax) return
+    await active.db.close()
+    await this.opened(active)
+  }
+
+  /**
+   * Makes tables of what is in none and worth it, one segment after the other and the newest first, for which LevelDB begins
+   * another write-ahead file. Rejects with an error of LevelDB's.
+   */
+  async makeTables(): Promise<void> {
+    for (const segment of this.#list.toReversed()) {
+      if (segment.untabled < tableBytes || this.#closed) continue
+      this.retain([segment])
+      try {
+        // Opening makes a table of all that is in none, and so does compacting a range that no key is in.
+        if (segment.db.status === 'open') {
+          segment.untabled = 0
+          await segment.db.compactRange(beyondKeys, beyondKeys)
+        } else await this.opened(segment)
+      } finally {
+        this.release([segment])
+      }
+    }
   }
 
   /** Closes and deletes what is none of these any more, when nobody reads it. What is left at `close` stays. */
@@ -181,8 +230,13 @@ export class Segments {
   }
 }
 
+function isOpening({ status }: Db): boolean {
+  return status === 'open' || status === 'opening'
+}
+
 async function openSegment(dir: string, number: number, create: boolean): Promise<Segment> {
   const path = join(dir, `${number}`.padStart(digits, '0'))
   const db = await openDirectory(path, options, create)
-  return { number, dir: path, db, start: 0, readers: 0 }
+  const bytes = create ? 0 : await bytesBelow(path)
+  return { number, dir: path, db, start: 0, readers: 0, bytes, untabled: 0 }
 }

@@ -48,7 +48,8 @@ export interface LogStore {
   read(after: number): AsyncIterable<Entry>
   /**
    * Forgets entries with `last` <= `zxid`. That they are forgotten is durable at once; the space is given back in the
-   * background, and it resolves when that is done. May run beside appends. `zxid` is not above the checkpoint's (asserted).
+   * background, and it resolves when that is done. May run beside appends. `zxid` is where an entry ends, or not above
+   * `trimmedTo`, and not above the checkpoint's (asserted).
    */
   trim(zxid: number): Promise<void>
   /**

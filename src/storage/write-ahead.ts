@@ -14,7 +14,7 @@ const pieceMs = 10
 /** At 12 MB/s a piece has this many bytes: it does not hold up anybody. */
 const pieceBytesMin = 128 << 10
 /** A file is left with some zeros at its end that were written in vain. */
-const pieceBytesMax = 256 << 10
+const pieceBytesMax = 1 << 20
 /** What LevelDB writes beside key and value, about. */
 const overheadBytes = 32
 
@@ -58,6 +58,11 @@ export class WriteAhead {
       .finally(() => {
         this.#writing = undefined
       })
+  }
+
+  /** LevelDB is about to begin another file. */
+  fileEnds(): void {
+    this.#used = this.#fileBytes
   }
 
   async close(): Promise<void> {

@@ -1,4 +1,4 @@
-// Every file of a log in two segments is cut and has bits flipped at many places. Whatever the damage, opening and reading must either say
+// Every file of a log in several segments is cut and has bits flipped at many places. Whatever the damage, opening and reading must either say
 // that the log is damaged or give a clean prefix of what was written; after a clean stop nothing less than all of it.
 import assert from 'node:assert/strict'
 import { cp, open, readdir, rm, stat, truncate } from 'node:fs/promises'
@@ -57,7 +57,7 @@ async function populated(t: TestContext): Promise<Written> {
   const dir = await scratchDir(t)
   const states: string[] = []
   for (let run = 0; run < 3; run++) {
-    const storage = await openIn(t, dir, { segmentBytes: 1 })
+    const storage = await openIn(t, dir, { segmentBytes: 60_000 })
     const { log } = storage
     states.push(await stateOf(log))
     const step = async (work: Promise<void>) => {

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import { InvariantError } from '../../src/base/assert.ts'
 import type { OpenStorageOptions } from '../../src/storage/open.ts'
 import type { LogStore } from '../../src/storage/types.ts'
+import type { Entry } from '../../src/zab/types.ts'
 import { faultyLog } from '../support/disk.ts'
 import { type MemoryLog, memoryLog } from '../support/disk-memory.ts'
 import {
@@ -27,6 +29,7 @@ import {
   reconfiguration,
   votingOf,
 } from '../support/log-conformance.ts'
+import { eventually } from '../support/peers.ts'
 
 async function levelLog(t: TestContext, options: Partial<OpenStorageOptions>): Promise<LogUnderTest> {
   const dir = await scratchDir(t)
@@ -115,49 +118,62 @@ describe('the log', () => {
       await storage.log.trim(trimmed)
       trimmed = storage.log.lastZxid - 2
     }
-    assert.deepEqual(await segmentsIn(dir), ['000004', '000005', '000006'])
+    // Forty entries each; the last one is there for what comes.
+    assert.deepEqual(await segmentsIn(dir), ['000007', '000008', '000009', '000010'])
     const left = await storage.logDirBytes()
-    assert.ok(left < 130e6, `${left} of 184 MB are left`)
+    assert.ok(left < 70e6, `${left} of 184 MB are left`)
     assert.equal((await readAll(storage.log, storage.log.trimmedTo)).length, 72)
   })
 
-  it('goes on where a segment that ends with a truncated entry is the last one again', async (t) => {
+  it('goes on behind a segment that ends with a truncated entry', async (t) => {
     const dir = await scratchDir(t)
-    const storage = await openIn(t, dir, { segmentBytes: 1 })
+    const storage = await openIn(t, dir, { segmentBytes: 2000 })
     const entries = entriesAfter(0, [1, 2, 3, 4])
-    await storage.log.append(entries.slice(0, 2))
-    await checkpointAt(storage, 1)
-    await storage.log.trim(1)
+    await storage.log.append(entries.slice(0, 2).map(large))
     await storage.log.append(entries.slice(2))
     assert.deepEqual(await segmentsIn(dir), ['000001', '000002'])
     await storage.log.truncate(1)
     const other = entriesAfter(1, [3, 1], 'other')
     await storage.log.append(other)
     await storage.close()
-    assert.deepEqual(await segmentsIn(dir), ['000001'])
+    assert.deepEqual(await segmentsIn(dir), ['000001', '000003'])
     const { log } = await openIn(t, dir)
     assert.deepEqual(await readAll(log, 1), other)
   })
 
   it('deletes a segment only when nobody reads it any more', async (t) => {
     const dir = await scratchDir(t)
-    const storage = await openIn(t, dir, { segmentBytes: 1 })
+    const storage = await openIn(t, dir, { segmentBytes: 10_000 })
     const { log } = storage
-    const entries = entriesAfter(0, Array(20).fill(1))
-    for (const entry of entries.slice(0, 10)) await log.append([entry])
-    await checkpointAt(storage, 10)
-    await log.trim(5)
-    for (const entry of entries.slice(10)) await log.append([entry])
+    const entries = entriesAfter(0, Array(21).fill(1)).map(large)
+    for (const entry of entries.slice(0, 20)) await log.append([entry])
     await checkpointAt(storage, 20)
     const reading = log.read(5)[Symbol.asyncIterator]()
     assert.equal((await reading.next()).value?.first, 6)
     const trimming = log.trim(15)
-    await log.append(entriesAfter(20, [1]))
-    for (const { first } of entries.slice(6)) assert.equal((await reading.next()).value?.first, first)
+    await log.append(entries.slice(20))
+    for (const { first } of entries.slice(6, 20)) assert.equal((await reading.next()).value?.first, first)
     assert.deepEqual(await segmentsIn(dir), ['000001', '000002', '000003'])
     assert.equal((await reading.next()).done, true)
     await trimming
     assert.deepEqual(await segmentsIn(dir), ['000002', '000003'])
+  })
+
+  it('keeps no segment open that is full, and reads from it all the same', async (t) => {
+    const dir = await scratchDir(t)
+    const { log } = await openIn(t, dir, { segmentBytes: 10_000 })
+    const entries = entriesAfter(0, Array(25).fill(1)).map(large)
+    for (const entry of entries) await log.append([entry])
+    await onlyOpen(dir, ['000003', '000004'])
+    for (let i = 0; i < 2; i++) {
+      const readers = [readAll(log, 0), readAll(log, 7), readAll(log, 12), log.index()] as const
+      const [all, some, few, { lasts }] = await Promise.all(readers)
+      assert.deepEqual([all, some, few], [entries, entries.slice(7), entries.slice(12)])
+      assert.equal(lasts.length, 25)
+      await onlyOpen(dir, ['000003', '000004'])
+    }
+    await log.truncate(14)
+    assert.deepEqual(await readAll(log, 0), entries.slice(0, 14))
   })
 
   it('has zeros ahead in its file, over which it writes', async (t) => {
@@ -213,13 +229,18 @@ describe('the log', () => {
 
   it('gives back the memory of what was read, beside an append, and can be read again', async (t) => {
     const dir = await scratchDir(t)
-    const { log } = await openIn(t, dir)
     const entries = entriesAfter(0, Array(13).fill(1)).map((entry) => ({
       ...entry,
       bytes: randomBytes(1 << 20),
     }))
     const later = entries.pop() ?? assert.fail()
-    for (const entry of entries) await log.append([entry])
+    // Opening makes a table of what is in none.
+    for (const some of [entries.slice(0, 6), entries.slice(6)]) {
+      const before = await openIn(t, dir)
+      for (const entry of some) await before.log.append([entry])
+      await before.close()
+    }
+    const { log } = await openIn(t, dir)
     assert.deepEqual(await readAll(log, 0), entries)
     const mapped = mappedTables(dir)
     await Promise.all([log.giveBack(), log.append([later])])
@@ -280,13 +301,39 @@ async function segmentsIn(dir: string): Promise<string[]> {
   return (await readdir(join(dir, 'zabd/log'))).sort()
 }
 
-/** How many files of LevelDB below `dir` this process has mapped; undefined where the system does not tell. */
+/** The entry with a KiB of bytes. */
+function large(entry: Entry): Entry {
+  return { ...entry, bytes: Buffer.alloc(1024, entry.bytes) }
+}
+
+/** Waits until just these segments of the log in `dir` are open; does nothing where the system does not tell. */
+async function onlyOpen(dir: string, names: readonly string[]): Promise<void> {
+  const descriptors = '/proc/self/fd'
+  if (!existsSync(descriptors)) return
+  const isOpen = () => {
+    const files = readdirSync(descriptors).map((name) => linkOf(join(descriptors, name)))
+    const locks = files.filter((file) => file.startsWith(join(dir, 'zabd/log')) && file.endsWith('LOCK'))
+    return isDeepStrictEqual(locks.map((file) => basename(dirname(file))).sort(), names)
+  }
+  await eventually(`only ${names} to be open`, isOpen)
+}
+
+/** Where a descriptor leads to; it may be closed already. */
+function linkOf(descriptor: string): string {
+  try {
+    return readlinkSync(descriptor)
+  } catch {
+    return ''
+  }
+}
+
+/** How many files of the log in `dir` this process has mapped; undefined where the system does not tell. */
 function mappedTables(dir: string): number | undefined {
   const maps = '/proc/self/maps'
   if (!existsSync(maps)) return undefined
   return readFileSync(maps, 'utf8')
     .split('\n')
-    .filter((line) => line.includes(dir)).length
+    .filter((line) => line.includes(join(dir, 'zabd/log'))).length
 }
 
 /** The newest write-ahead file of the first segment of the log in `dir`. */
@@ -329,6 +376,8 @@ async function perform(type: string, amount: number, model: MemoryLog, store: Lo
   if (type === 'epochs') await both((log) => log.saveEpochs(epochs))
   if (type === 'restart') await store.restart()
   if (type !== 'trim') return
-  await store.checkpointAt(zxid)
-  await both((log) => log.trim(zxid))
+  const { lasts } = await model.index()
+  const end = lasts.findLast((last) => last <= zxid) ?? trimmedTo
+  await store.checkpointAt(end)
+  await both((log) => log.trim(end))
 }

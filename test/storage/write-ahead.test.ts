@@ -32,6 +32,20 @@ describe('zeros ahead of what LevelDB writes', () => {
     })
     await writeAhead.close()
   })
+
+  it('go to the next file when it is told that the one before ends', async (t) => {
+    const { dir, newest, writeAhead } = await setUp(t)
+    writeAhead.wrote(7, 1)
+    await eventually('there are zeros', () => statSync(newest).size > 7)
+    writeAhead.fileEnds()
+    const next = join(dir, '000011.log')
+    writeFileSync(next, '')
+    await eventually('they are found to be needed', () => {
+      writeAhead.wrote(1, 0)
+      return statSync(next).size > 0
+    })
+    await writeAhead.close()
+  })
 })
 
 /** A directory with two files, of which the newest is not the last in its listing by age. */

@@ -33,6 +33,7 @@ function report(message: ChildReport): void {
 }
 
 async function appendForever({ log, checkpoint }: Storage): Promise<void> {
+  const ends: number[] = []
   for (let round = 1; ; round++) {
     const entries: Entry[] = []
     let last = log.lastZxid
@@ -40,6 +41,7 @@ async function appendForever({ log, checkpoint }: Storage): Promise<void> {
       const entry = entryOf(last)
       entries.push(entry)
       last = entry.last
+      ends.push(last)
     }
     await log.append(entries)
     report({ type: 'durable', zxid: last })
@@ -65,7 +67,7 @@ async function appendForever({ log, checkpoint }: Storage): Promise<void> {
         state: null,
       })
       report({ type: 'checkpoint', zxid: last })
-      await log.trim(Math.max(0, last - 50))
+      await log.trim(ends.findLast((end) => end <= last - 50) ?? 0)
     }
   }
 }

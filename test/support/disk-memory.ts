@@ -112,7 +112,12 @@ export function memoryLog(): MemoryLog {
     },
     async trim(zxid) {
       await Promise.resolve()
-      trimmedTo = entries.findLast((entry) => entry.last <= zxid)?.last ?? trimmedTo
+      if (zxid <= trimmedTo) return
+      assert(
+        entries.some((entry) => entry.last === zxid),
+        'the log is trimmed inside of an entry',
+      )
+      trimmedTo = zxid
       entries = entries.filter((entry) => entry.last > trimmedTo)
       votings.splice(
         0,
