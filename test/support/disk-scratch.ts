@@ -15,6 +15,8 @@ import {
 
 const cleanups = new Map<string, () => Promise<unknown>>()
 const opened = new WeakMap<TestContext, Storage[]>()
+/** More than files can go away while a copy is made; a directory that is not there is told of. */
+const copyAttempts = 20
 
 /** A new empty directory; when the test ends, what `closeAtEnd` was given is closed and the directory removed. */
 export async function scratchDir(t: TestContext): Promise<string> {
@@ -54,13 +56,14 @@ export async function openIn(
 
 /** A copy of a data directory as it is now. LevelDB may delete a file while that is made: then it is made again. */
 export async function copyOf(t: TestContext, dir: string): Promise<string> {
-  for (;;) {
+  for (let attempt = 1; ; attempt++) {
     const copy = await scratchDir(t)
     try {
       await cp(dir, copy, { recursive: true })
       return copy
     } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
+      const isGone = error instanceof Error && 'code' in error && error.code === 'ENOENT'
+      if (!isGone || attempt === copyAttempts) throw error
     }
   }
 }
