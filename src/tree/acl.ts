@@ -5,6 +5,7 @@
 import { assert } from '../base/assert.ts'
 import { ChurnMap } from '../base/churn-map.ts'
 import { Code } from '../base/errors.ts'
+import { aclsMax } from './store.ts'
 
 /** Somebody's identity within a scheme: of a connection, or in an ACL entry. */
 export type Id = { readonly scheme: string; readonly id: string }
@@ -22,9 +23,6 @@ export const openAcl: readonly Acl[] = Object.freeze([
 
 /** Index of `openAcl` in every table. */
 export const OPEN = 0
-
-/** A restored index above this is damage and not a list: the table would be mostly holes. */
-const maxIndex = 2 ** 26
 
 // Lengths in front make the text of a list unambiguous whatever its ids contain.
 function keyOf(entry: Acl): string {
@@ -155,7 +153,7 @@ export class AclTable {
       assert(isOpen(list), 'the ACL at index 0 is not world:anyone')
       return
     }
-    assert(Number.isInteger(index) && index > 0 && index <= maxIndex, `ACL index ${index} is out of range`)
+    assert(Number.isInteger(index) && index > 0 && index < aclsMax, `ACL index ${index} is out of range`)
     assert(Number.isInteger(refs) && refs >= 0, `ACL ${index} has ${refs} references`)
     assert(this.#slots[index] === undefined, `ACL ${index} is there twice`)
     const key = list.map(keyOf).join('')

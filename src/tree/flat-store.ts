@@ -364,24 +364,16 @@ class FlatStore implements Store {
     this.#records.setBirth(node, zxid, timeMs)
   }
 
-  crcOfStat(node: NodeRef, crc: number): number {
-    return this.#records.crcOfStat(node, crc)
+  setChange(node: NodeRef, version: number, zxid: number, timeMs: number): void {
+    this.#records.setChange(node, version, zxid, timeMs)
   }
 
   czxid(node: NodeRef): number {
     return this.#records.czxid(node)
   }
 
-  setCzxid(node: NodeRef, zxid: number): void {
-    this.#records.setCzxid(node, zxid)
-  }
-
   mzxid(node: NodeRef): number {
     return this.#records.mzxid(node)
-  }
-
-  setMzxid(node: NodeRef, zxid: number): void {
-    this.#records.setMzxid(node, zxid)
   }
 
   pzxid(node: NodeRef): number {
@@ -396,16 +388,8 @@ class FlatStore implements Store {
     return this.#records.ctime(node)
   }
 
-  setCtime(node: NodeRef, timeMs: number): void {
-    this.#records.setCtime(node, timeMs)
-  }
-
   mtime(node: NodeRef): number {
     return this.#records.mtime(node)
-  }
-
-  setMtime(node: NodeRef, timeMs: number): void {
-    this.#records.setMtime(node, timeMs)
   }
 
   owner(node: NodeRef): number {
@@ -418,10 +402,6 @@ class FlatStore implements Store {
 
   version(node: NodeRef): number {
     return this.#records.version(node)
-  }
-
-  setVersion(node: NodeRef, version: number): void {
-    this.#records.setVersion(node, version)
   }
 
   cversion(node: NodeRef): number {

@@ -1,132 +1,181 @@
-// What few znodes have: children now or before, an owner, a version of the ACL. Most are leaves without any of it, so that it
-// lies apart from their records: 32 bytes in pages of its own. It knows nothing of znodes but that one of them has it.
-import { NONE } from './store.ts'
+// What not every znode has, apart from their records, in two sizes. A change, 16 bytes, is what a znode has whose data was
+// set after it was created. A whole extra, 48 bytes, is a change and what few znodes have: children now or before, an
+// owner, a version of the ACL. This module knows nothing of znodes but that one of them has it.
+import { NONE, type NodeStat } from './store.ts'
+import { Slots } from './store-slots.ts'
+import { copyStamp, longOf, setLong, setStamp, timeOf, zxidOf } from './store-words.ts'
 
-const extraWords = 8
-const extraDoubles = extraWords / 2
-const pageShift = 10
-/** Extras per page: 32 KiB. */
-const pageExtras = 1 << pageShift
-const pageMask = pageExtras - 1
-
-// Positions in 8-byte steps, then in 4-byte steps.
-const pzxidAt = 0
-const ownerAt = 1
+// Positions in both sizes, then those in whole extras only.
+const changedAt = 0
+const versionAt = 3
+const changeWords = 4
 const firstChildAt = 4
 const numChildrenAt = 5
 const cversionAt = 6
 const aversionAt = 7
+const pzxidAt = 8
+const ownerAt = 10
+const wholeWords = 12
 
 /** "The znode has none." */
 export const NO_EXTRA = 0
 
-/** The extras of a store. Functions take one in use and do not check it. */
-export class Extras {
-  readonly #words: Int32Array[] = []
-  readonly #doubles: Float64Array[] = []
-  /** First one that was released, linked by their firstChild, or NO_EXTRA. */
-  #free = NO_EXTRA
-  /** From here on none was ever used. The first is NO_EXTRA. */
-  #used = 1
-  #count = 0
+/** Whether there is an extra, and it is a whole one. */
+export function isWhole(extra: number): boolean {
+  return extra > NO_EXTRA
+}
 
-  /** Number in use. */
-  get count(): number {
-    return this.#count
-  }
+/** The extras of a store. Functions take one in use, a whole one for what only these have, and do not check it. */
+export class Extras {
+  // Changes are numbers below NO_EXTRA, whole ones are above.
+  readonly #changes = new Slots(changeWords)
+  readonly #wholes = new Slots(wholeWords)
 
   get reservedBytes(): number {
-    return this.#words.length * pageExtras * extraWords * 4
+    return this.#changes.reservedBytes + this.#wholes.reservedBytes
   }
 
-  /** One with all numbers zero and no child. */
-  allocate(): number {
-    let extra = this.#free
-    if (extra === NO_EXTRA) {
-      extra = this.#used++
-      if (extra >>> pageShift === this.#words.length) this.#addPage()
+  /** A change. All of it is yet to be set. */
+  allocateChange(): number {
+    return ~this.#changes.allocate()
+  }
+
+  /** A whole one for a znode that was created at the stamp `birth[at]`; takes over, and frees, its change if it has one. */
+  allocateWhole(change: number, birth: Int32Array, at: number): number {
+    const slot = this.#wholes.allocate()
+    const whole = slot + 1
+    const words = this.#wholes.words(slot)
+    const to = this.#wholes.at(slot)
+    for (let i = 0; i < wholeWords; i++) words[to + i] = 0
+    words[to + firstChildAt] = NONE
+    this.setPzxid(whole, zxidOf(birth, at))
+    if (change === NO_EXTRA) {
+      copyStamp(words, to + changedAt, birth, at)
     } else {
-      this.#free = this.firstChild(extra)
+      this.setChange(whole, this.version(change), this.mzxid(change), this.mtime(change))
+      this.release(change)
     }
-    this.#count++
-    const words = this.#words[extra >>> pageShift]!
-    const at = (extra & pageMask) * extraWords
-    for (let i = at; i < at + extraWords; i++) words[i] = 0
-    words[at + firstChildAt] = NONE
-    return extra
+    return whole
   }
 
-  /** Frees one for reuse. The pages go back when none is in use any more. */
+  /** Frees one for reuse. */
   release(extra: number): void {
-    this.setFirstChild(extra, this.#free)
-    this.#free = extra
-    this.#count--
-    if (this.#count > 0) return
-    this.#words.length = 0
-    this.#doubles.length = 0
-    this.#free = NO_EXTRA
-    this.#used = 1
+    this.#slots(extra).release(slotOf(extra))
   }
 
-  #addPage(): void {
-    const buffer = new ArrayBuffer(pageExtras * extraWords * 4)
-    this.#words.push(new Int32Array(buffer))
-    this.#doubles.push(new Float64Array(buffer))
+  #slots(extra: number): Slots {
+    return isWhole(extra) ? this.#wholes : this.#changes
   }
 
   #word(extra: number, at: number): number {
-    return this.#words[extra >>> pageShift]![(extra & pageMask) * extraWords + at]!
+    const slots = this.#slots(extra)
+    const slot = slotOf(extra)
+    return slots.words(slot)[slots.at(slot) + at]!
   }
 
-  #setWord(extra: number, at: number, value: number): void {
-    this.#words[extra >>> pageShift]![(extra & pageMask) * extraWords + at] = value
+  #setWord(whole: number, at: number, value: number): void {
+    this.#wholes.words(whole - 1)[this.#wholes.at(whole - 1) + at] = value
   }
 
-  pzxid(extra: number): number {
-    return this.#doubles[extra >>> pageShift]![(extra & pageMask) * extraDoubles + pzxidAt]!
+  mzxid(extra: number): number {
+    const slots = this.#slots(extra)
+    const slot = slotOf(extra)
+    return zxidOf(slots.words(slot), slots.at(slot) + changedAt)
   }
 
-  setPzxid(extra: number, zxid: number): void {
-    this.#doubles[extra >>> pageShift]![(extra & pageMask) * extraDoubles + pzxidAt] = zxid
+  mtime(extra: number): number {
+    const slots = this.#slots(extra)
+    const slot = slotOf(extra)
+    return timeOf(slots.words(slot), slots.at(slot) + changedAt)
   }
 
-  owner(extra: number): number {
-    return this.#doubles[extra >>> pageShift]![(extra & pageMask) * extraDoubles + ownerAt]!
+  version(extra: number): number {
+    return this.#word(extra, versionAt)
   }
 
-  setOwner(extra: number, owner: number): void {
-    this.#doubles[extra >>> pageShift]![(extra & pageMask) * extraDoubles + ownerAt] = owner
+  setChange(extra: number, version: number, zxid: number, timeMs: number): void {
+    const slots = this.#slots(extra)
+    const slot = slotOf(extra)
+    const words = slots.words(slot)
+    const at = slots.at(slot)
+    words[at + versionAt] = version
+    setStamp(words, at + changedAt, zxid, timeMs)
   }
 
-  firstChild(extra: number): number {
-    return this.#word(extra, firstChildAt)
+  /** Fills what an extra has of a stat. */
+  readStat(extra: number, stat: NodeStat): void {
+    const slots = this.#slots(extra)
+    const slot = slotOf(extra)
+    const words = slots.words(slot)
+    const at = slots.at(slot)
+    stat.mzxid = zxidOf(words, at + changedAt)
+    stat.mtime = timeOf(words, at + changedAt)
+    stat.version = words[at + versionAt]!
+    if (!isWhole(extra)) return
+    stat.pzxid = longOf(words, at + pzxidAt)
+    stat.cversion = words[at + cversionAt]!
+    stat.aversion = words[at + aversionAt]!
+    stat.numChildren = words[at + numChildrenAt]!
   }
 
-  setFirstChild(extra: number, child: number): void {
-    this.#setWord(extra, firstChildAt, child)
+  pzxid(whole: number): number {
+    return longOf(this.#wholes.words(whole - 1), this.#wholes.at(whole - 1) + pzxidAt)
   }
 
-  numChildren(extra: number): number {
-    return this.#word(extra, numChildrenAt)
+  setPzxid(whole: number, zxid: number): void {
+    setLong(this.#wholes.words(whole - 1), this.#wholes.at(whole - 1) + pzxidAt, zxid)
   }
 
-  setNumChildren(extra: number, count: number): void {
-    this.#setWord(extra, numChildrenAt, count)
+  owner(whole: number): number {
+    return longOf(this.#wholes.words(whole - 1), this.#wholes.at(whole - 1) + ownerAt)
   }
 
-  cversion(extra: number): number {
-    return this.#word(extra, cversionAt)
+  setOwner(whole: number, owner: number): void {
+    setLong(this.#wholes.words(whole - 1), this.#wholes.at(whole - 1) + ownerAt, owner)
   }
 
-  setCversion(extra: number, cversion: number): void {
-    this.#setWord(extra, cversionAt, cversion)
+  firstChild(whole: number): number {
+    return this.#word(whole, firstChildAt)
   }
 
-  aversion(extra: number): number {
-    return this.#word(extra, aversionAt)
+  setFirstChild(whole: number, child: number): void {
+    this.#setWord(whole, firstChildAt, child)
   }
 
-  setAversion(extra: number, aversion: number): void {
-    this.#setWord(extra, aversionAt, aversion)
+  numChildren(whole: number): number {
+    return this.#word(whole, numChildrenAt)
   }
+
+  setNumChildren(whole: number, count: number): void {
+    this.#setWord(whole, numChildrenAt, count)
+  }
+
+  cversion(whole: number): number {
+    return this.#word(whole, cversionAt)
+  }
+
+  setCversion(whole: number, cversion: number): void {
+    this.#setWord(whole, cversionAt, cversion)
+  }
+
+  aversion(whole: number): number {
+    return this.#word(whole, aversionAt)
+  }
+
+  setAversion(whole: number, aversion: number): void {
+    this.#setWord(whole, aversionAt, aversion)
+  }
+
+  /** Checks both sizes: `extras` are those that must be in use, each once. */
+  check(extras: ReadonlySet<number>): void {
+    const changes = new Set<number>()
+    const wholes = new Set<number>()
+    for (const extra of extras) (isWhole(extra) ? wholes : changes).add(slotOf(extra))
+    this.#changes.check(changes)
+    this.#wholes.check(wholes)
+  }
+}
+
+function slotOf(extra: number): number {
+  return isWhole(extra) ? extra - 1 : ~extra
 }

@@ -1,22 +1,21 @@
-// The fixed-size part of every znode: 96 + 8 bytes in pages outside the JavaScript heap. A record never moves, its
+// The fixed-size part of every znode: 68 + 8 bytes in pages outside the JavaScript heap. A record never moves, its
 // index is the znode's reference. This module knows where each field lies and nothing of what it means; links,
 // sums and blocks are kept right by its callers.
 //
 // The positions are constants of this module on purpose: V8 folds them here, but reads an imported one from memory
 // at every use (measured: 1.7 ns against 4-5 ns per field).
 import { assert } from '../base/assert.ts'
-import { crcBytes, crcInt, crcInts } from '../base/crc32.ts'
+import { crcBytes } from '../base/crc32.ts'
 import { NONE, type NodeFields, type NodeRef, type NodeStat } from './store.ts'
 import { equalBytes, hashName } from './store-bytes.ts'
-import { Extras, NO_EXTRA } from './store-extras.ts'
+import { Extras, isWhole, NO_EXTRA } from './store-extras.ts'
 import { addRoom, type Roomy, removeRoom } from './store-room.ts'
+import { setStamp, timeOf, zxidOf } from './store-words.ts'
 
-const high = 2 ** 32
-const recordBytes = 96
-const recordWords = recordBytes / 4
-const recordDoubles = recordBytes / 8
+const recordWords = 17
+const recordBytes = recordWords * 4
 const pageShift = 12
-/** Records per page: half a MiB, so that the last page's unused part and the views per page weigh little. */
+/** Records per page: a quarter of a MiB, so that the last page's unused part and the views per page weigh little. */
 const pageRecords = 1 << pageShift
 const pageMask = pageRecords - 1
 
@@ -32,35 +31,38 @@ const pageBytes = pageRecords * (recordBytes + chainWords * 4)
 /** References stay below 2^30, so that a block's owner word has room for one more bit. */
 const pagesMax = 2 ** 30 / pageRecords
 
-// Positions in 8-byte steps, then in 4-byte steps.
-const czxidAt = 0
-const mzxidAt = 1
-const ctimeAt = 2
-const mtimeAt = 3
-const parentAt = 8
-/** Bits 0-21 length of the name, 22-23 kind, 24-31 flags. */
-const infoAt = 9
-/** Five words: the name itself if it fits, else its block in the first of them. */
-const nameAt = 10
-const nextSiblingAt = 15
-const prevSiblingAt = 16
-const digestAt = 17
-const dataLengthAt = 18
-const dataBlockAt = 19
-const versionAt = 20
-const aclAt = 21
-const placeAt = 22
-/** What most znodes do not have (store-extras.ts), or NO_EXTRA. */
-const extraAt = 23
+// Positions in words.
+/** czxid and ctime as a stamp. */
+const birthAt = 0
+const parentAt = 3
+/** Bits 0-25 ACL, 26-27 kind, 28-31 flags. */
+const traitsAt = 4
+/** Five words: the name itself if it fits, and its length in the last byte; else `longName` there, its block and its length. */
+const nameAt = 5
+const nameBlockAt = nameAt
+const longNameLengthAt = nameAt + 1
+const nextSiblingAt = 10
+const prevSiblingAt = 11
+const digestAt = 12
+const dataLengthAt = 13
+const dataBlockAt = 14
+const placeAt = 15
+/** What not all znodes have (store-extras.ts), or NO_EXTRA. */
+const extraAt = 16
 
-const nameLengthMask = 0x3fffff
-const kindShift = 22
-const flagsShift = 24
+const aclMask = 0x3ffffff
+const kindShift = 26
+const kindMask = 3
+const flagsShift = 28
+const flagsMask = 15
 
 /** Longest name in bytes. Far above what fits into a request (jute.maxbuffer is 1 MiB unless raised). */
-export const maxNameLength = nameLengthMask
+export const maxNameLength = 0x3fffff
 /** Names up to this many bytes lie in the record. */
-export const inlineNameBytes = 20
+export const inlineNameBytes = 19
+/** In bytes. */
+const nameLengthAt = nameAt * 4 + inlineNameBytes
+const longName = 255
 
 /** What the parent's word holds in a record that is not in use; `nextSibling` then links the page's next such slot. */
 const unused = -2
@@ -79,7 +81,6 @@ interface RecordPage extends Roomy {
 export class Records {
   // One entry per page; where a page was given back they are empty and its number is in #vacant.
   readonly #words: Int32Array[] = []
-  readonly #doubles: Float64Array[] = []
   readonly #bytes: Uint8Array[] = []
   readonly #chains: Int32Array[] = []
   readonly #pages: RecordPage[] = []
@@ -133,21 +134,18 @@ export class Records {
     const slot = node & pageMask
     const words = this.#words[id]!
     // The memory of slots that were not placed is all zero; no name is empty but the root's, which is placed first.
-    assert(
-      slot >= page.used || (words[slot * recordWords + infoAt]! & nameLengthMask) === 0,
-      'a znode is there twice',
-    )
+    assert(slot >= page.used || this.nameLength(node) === 0, 'a znode is there twice')
     if (slot >= page.used) page.used = slot + 1
     page.live++
     this.#count++
     // All numbers are zero, as new memory is.
     const at = slot * recordWords
     words[at + parentAt] = parent
-    words[at + infoAt] = nameLength
     words[at + nextSiblingAt] = NONE
     words[at + prevSiblingAt] = NONE
     words[at + dataLengthAt] = -1
     words[at + dataBlockAt] = NONE
+    this.setNameLength(node, nameLength)
     this.setFields(node, fields)
   }
 
@@ -156,8 +154,8 @@ export class Records {
     const words = this.#words[node >>> pageShift]!
     const word = (node & pageMask) * recordWords
     words[word + digestAt] = digest
-    words[word + aclAt] = acl
     words[word + placeAt] = place
+    this.setAcl(node, acl)
     this.setStat(node, stat)
     if (owner !== 0) this.setOwner(node, owner)
   }
@@ -175,8 +173,9 @@ export class Records {
         continue
       }
       for (let slot = page.used - 1; slot >= 0; slot--) {
+        const node = page.id * pageRecords + slot
+        if (this.nameLength(node) !== 0 || node === root) continue
         const at = slot * recordWords
-        if ((words[at + infoAt]! & nameLengthMask) !== 0 || page.id * pageRecords + slot === root) continue
         words[at + parentAt] = unused
         words[at + nextSiblingAt] = page.free
         page.free = slot
@@ -226,7 +225,6 @@ export class Records {
     const buffer = new ArrayBuffer(records * recordBytes)
     const page: RecordPage = { id, live: 0, free: NONE, used: 0, roomIndex: -1 }
     this.#words[id] = new Int32Array(buffer)
-    this.#doubles[id] = new Float64Array(buffer)
     this.#bytes[id] = new Uint8Array(buffer)
     this.#chains[id] = new Int32Array(records * chainWords)
     this.#pages[id] = page
@@ -247,14 +245,6 @@ export class Records {
     this.#words[node >>> pageShift]![(node & pageMask) * recordWords + at] = value
   }
 
-  #double(node: NodeRef, at: number): number {
-    return this.#doubles[node >>> pageShift]![(node & pageMask) * recordDoubles + at]!
-  }
-
-  #setDouble(node: NodeRef, at: number, value: number): void {
-    this.#doubles[node >>> pageShift]![(node & pageMask) * recordDoubles + at] = value
-  }
-
   /** The first record of a bucket's chain, from `node` on, that has this hash, or NONE. */
   nextWithHash(node: NodeRef, hash: number): NodeRef {
     let candidate = node
@@ -273,7 +263,7 @@ export class Records {
     return equalBytes(this.#bytes[node >>> pageShift]!, at, buf, start, length)
   }
 
-  /** Writes a name of at most `inlineNameBytes` into the record. */
+  /** Writes a name of at most `inlineNameBytes`, whose length is set, into the record. */
   setInlineName(node: NodeRef, buf: Uint8Array, start: number, length: number): void {
     const bytes = this.#bytes[node >>> pageShift]!
     const at = (node & pageMask) * recordBytes + nameAt * 4
@@ -327,23 +317,24 @@ export class Records {
     this.#setWord(node, parentAt, parent)
   }
 
-  /** The extra of a record that is to have something which most have not. */
-  #extraOf(node: NodeRef): number {
-    let extra = this.#word(node, extraAt)
-    if (extra !== NO_EXTRA) return extra
-    extra = this.#extras.allocate()
-    this.#extras.setPzxid(extra, this.czxid(node))
-    this.#setWord(node, extraAt, extra)
-    return extra
+  /** The extra of a record that is to have what only whole ones have. */
+  #wholeOf(node: NodeRef): number {
+    const extra = this.#word(node, extraAt)
+    if (isWhole(extra)) return extra
+    const words = this.#words[node >>> pageShift]!
+    const at = (node & pageMask) * recordWords
+    const whole = this.#extras.allocateWhole(extra, words, at + birthAt)
+    words[at + extraAt] = whole
+    return whole
   }
 
   firstChild(node: NodeRef): number {
     const extra = this.#word(node, extraAt)
-    return extra === NO_EXTRA ? NONE : this.#extras.firstChild(extra)
+    return isWhole(extra) ? this.#extras.firstChild(extra) : NONE
   }
 
   setFirstChild(node: NodeRef, child: number): void {
-    this.#extras.setFirstChild(this.#extraOf(node), child)
+    this.#extras.setFirstChild(this.#wholeOf(node), child)
   }
 
   nextSibling(node: NodeRef): number {
@@ -364,11 +355,11 @@ export class Records {
 
   numChildren(node: NodeRef): number {
     const extra = this.#word(node, extraAt)
-    return extra === NO_EXTRA ? 0 : this.#extras.numChildren(extra)
+    return isWhole(extra) ? this.#extras.numChildren(extra) : 0
   }
 
   setNumChildren(node: NodeRef, count: number): void {
-    this.#extras.setNumChildren(this.#extraOf(node), count)
+    this.#extras.setNumChildren(this.#wholeOf(node), count)
   }
 
   /** -1 for null. */
@@ -396,190 +387,156 @@ export class Records {
 
   /** Where a name longer than `inlineNameBytes` lies; for other names not to be called. */
   nameBlock(node: NodeRef): number {
-    return this.#word(node, nameAt)
+    return this.#word(node, nameBlockAt)
   }
 
   setNameBlock(node: NodeRef, block: number): void {
-    this.#setWord(node, nameAt, block)
+    this.#setWord(node, nameBlockAt, block)
   }
 
   nameLength(node: NodeRef): number {
-    return this.#word(node, infoAt) & nameLengthMask
+    const length = this.#bytes[node >>> pageShift]![(node & pageMask) * recordBytes + nameLengthAt]!
+    return length === longName ? this.#word(node, longNameLengthAt) : length
   }
 
   /** For a record that has no name yet. */
   setNameLength(node: NodeRef, length: number): void {
-    this.#setWord(node, infoAt, (this.#word(node, infoAt) & ~nameLengthMask) | length)
+    const short = length <= inlineNameBytes
+    this.#bytes[node >>> pageShift]![(node & pageMask) * recordBytes + nameLengthAt] = short
+      ? length
+      : longName
+    if (!short) this.#setWord(node, longNameLengthAt, length)
+  }
+
+  acl(node: NodeRef): number {
+    return this.#word(node, traitsAt) & aclMask
+  }
+
+  setAcl(node: NodeRef, acl: number): void {
+    assert((acl & aclMask) === acl, 'this can be no ACL')
+    this.#setWord(node, traitsAt, (this.#word(node, traitsAt) & ~aclMask) | acl)
   }
 
   kind(node: NodeRef): number {
-    return (this.#word(node, infoAt) >>> kindShift) & 3
+    return (this.#word(node, traitsAt) >>> kindShift) & kindMask
   }
 
   setKind(node: NodeRef, kind: number): void {
-    this.#setWord(node, infoAt, (this.#word(node, infoAt) & ~(3 << kindShift)) | ((kind & 3) << kindShift))
+    const others = this.#word(node, traitsAt) & ~(kindMask << kindShift)
+    this.#setWord(node, traitsAt, others | ((kind & kindMask) << kindShift))
   }
 
   flags(node: NodeRef): number {
-    return this.#word(node, infoAt) >>> flagsShift
+    return this.#word(node, traitsAt) >>> flagsShift
   }
 
   setFlags(node: NodeRef, flags: number): void {
-    this.#setWord(node, infoAt, (this.#word(node, infoAt) & ~(255 << flagsShift)) | (flags << flagsShift))
+    const others = this.#word(node, traitsAt) & ~(flagsMask << flagsShift)
+    this.#setWord(node, traitsAt, others | (flags << flagsShift))
   }
 
   readStat(node: NodeRef, stat: NodeStat): void {
-    const doubles = this.#doubles[node >>> pageShift]!
     const words = this.#words[node >>> pageShift]!
-    const double = (node & pageMask) * recordDoubles
-    const word = (node & pageMask) * recordWords
-    stat.czxid = doubles[double + czxidAt]!
-    stat.mzxid = doubles[double + mzxidAt]!
-    stat.ctime = doubles[double + ctimeAt]!
-    stat.mtime = doubles[double + mtimeAt]!
-    stat.version = words[word + versionAt]!
-    stat.dataLength = words[word + dataLengthAt]!
-    stat.kind = (words[word + infoAt]! >>> kindShift) & 3
-    const extra = words[word + extraAt]!
-    const extras = this.#extras
-    const none = extra === NO_EXTRA
-    stat.pzxid = none ? stat.czxid : extras.pzxid(extra)
-    stat.cversion = none ? 0 : extras.cversion(extra)
-    stat.aversion = none ? 0 : extras.aversion(extra)
-    stat.numChildren = none ? 0 : extras.numChildren(extra)
+    const at = (node & pageMask) * recordWords
+    stat.czxid = zxidOf(words, at + birthAt)
+    stat.ctime = timeOf(words, at + birthAt)
+    stat.mzxid = stat.czxid
+    stat.mtime = stat.ctime
+    stat.version = 0
+    stat.pzxid = stat.czxid
+    stat.cversion = 0
+    stat.aversion = 0
+    stat.numChildren = 0
+    stat.dataLength = words[at + dataLengthAt]!
+    stat.kind = (words[at + traitsAt]! >>> kindShift) & kindMask
+    const extra = words[at + extraAt]!
+    if (extra !== NO_EXTRA) this.#extras.readStat(extra, stat)
   }
 
   setStat(node: NodeRef, stat: NodeStat): void {
-    const doubles = this.#doubles[node >>> pageShift]!
-    const words = this.#words[node >>> pageShift]!
-    const double = (node & pageMask) * recordDoubles
-    const word = (node & pageMask) * recordWords
-    doubles[double + czxidAt] = stat.czxid
-    doubles[double + mzxidAt] = stat.mzxid
-    doubles[double + ctimeAt] = stat.ctime
-    doubles[double + mtimeAt] = stat.mtime
-    words[word + versionAt] = stat.version
-    words[word + infoAt] = (words[word + infoAt]! & ~(3 << kindShift)) | ((stat.kind & 3) << kindShift)
-    const usual = stat.pzxid === stat.czxid && stat.cversion === 0 && stat.aversion === 0
-    if (usual && words[word + extraAt] === NO_EXTRA) return
+    const { czxid, ctime } = stat
+    this.setBirth(node, czxid, ctime)
+    this.setKind(node, stat.kind)
+    const changed = stat.mzxid !== czxid || stat.mtime !== ctime || stat.version !== 0
+    const more = stat.pzxid !== czxid || stat.cversion !== 0 || stat.aversion !== 0
+    if (!changed && !more && this.#word(node, extraAt) === NO_EXTRA) return
+    this.setChange(node, stat.version, stat.mzxid, stat.mtime)
     this.setPzxid(node, stat.pzxid)
     this.setCversion(node, stat.cversion)
     this.setAversion(node, stat.aversion)
   }
 
-  setBirth(node: NodeRef, zxid: number, timeMs: number): void {
-    const doubles = this.#doubles[node >>> pageShift]!
-    const double = (node & pageMask) * recordDoubles
-    doubles[double + czxidAt] = zxid
-    doubles[double + mzxidAt] = zxid
-    doubles[double + ctimeAt] = timeMs
-    doubles[double + mtimeAt] = timeMs
-    this.setPzxid(node, zxid)
-  }
-
-  crcOfStat(node: NodeRef, crc: number): number {
-    const doubles = this.#doubles[node >>> pageShift]!
-    const words = this.#words[node >>> pageShift]!
-    const double = (node & pageMask) * recordDoubles
-    const word = (node & pageMask) * recordWords
-    const czxid = doubles[double + czxidAt]!
-    const mzxid = doubles[double + mzxidAt]!
-    const pzxid = this.pzxid(node)
-    const ctime = doubles[double + ctimeAt]!
-    const mtime = doubles[double + mtimeAt]!
-    // In halves, and not by crcLong: V8 does not inline it here, and would make an object of each number to hand it over.
-    let running = crcInts(crc, Math.floor(czxid / high), czxid | 0)
-    running = crcInts(running, Math.floor(mzxid / high), mzxid | 0)
-    running = crcInts(running, Math.floor(pzxid / high), pzxid | 0)
-    running = crcInts(running, Math.floor(ctime / high), ctime | 0)
-    running = crcInts(running, Math.floor(mtime / high), mtime | 0)
-    running = crcInts(running, words[word + versionAt]!, this.cversion(node))
-    return crcInt(running, this.aversion(node))
-  }
-
   czxid(node: NodeRef): number {
-    return this.#double(node, czxidAt)
-  }
-
-  setCzxid(node: NodeRef, zxid: number): void {
-    this.#setDouble(node, czxidAt, zxid)
-  }
-
-  mzxid(node: NodeRef): number {
-    return this.#double(node, mzxidAt)
-  }
-
-  setMzxid(node: NodeRef, zxid: number): void {
-    this.#setDouble(node, mzxidAt, zxid)
-  }
-
-  /** That of a record that never had another one is its czxid. */
-  pzxid(node: NodeRef): number {
-    const extra = this.#word(node, extraAt)
-    return extra === NO_EXTRA ? this.czxid(node) : this.#extras.pzxid(extra)
-  }
-
-  setPzxid(node: NodeRef, zxid: number): void {
-    if (zxid !== this.pzxid(node)) this.#extras.setPzxid(this.#extraOf(node), zxid)
+    return zxidOf(this.#words[node >>> pageShift]!, (node & pageMask) * recordWords + birthAt)
   }
 
   ctime(node: NodeRef): number {
-    return this.#double(node, ctimeAt)
+    return timeOf(this.#words[node >>> pageShift]!, (node & pageMask) * recordWords + birthAt)
   }
 
-  setCtime(node: NodeRef, timeMs: number): void {
-    this.#setDouble(node, ctimeAt, timeMs)
+  setBirth(node: NodeRef, zxid: number, timeMs: number): void {
+    setStamp(this.#words[node >>> pageShift]!, (node & pageMask) * recordWords + birthAt, zxid, timeMs)
+  }
+
+  mzxid(node: NodeRef): number {
+    const extra = this.#word(node, extraAt)
+    return extra === NO_EXTRA ? this.czxid(node) : this.#extras.mzxid(extra)
   }
 
   mtime(node: NodeRef): number {
-    return this.#double(node, mtimeAt)
-  }
-
-  setMtime(node: NodeRef, timeMs: number): void {
-    this.#setDouble(node, mtimeAt, timeMs)
+    const extra = this.#word(node, extraAt)
+    return extra === NO_EXTRA ? this.ctime(node) : this.#extras.mtime(extra)
   }
 
   version(node: NodeRef): number {
-    return this.#word(node, versionAt)
+    const extra = this.#word(node, extraAt)
+    return extra === NO_EXTRA ? 0 : this.#extras.version(extra)
   }
 
-  setVersion(node: NodeRef, version: number): void {
-    this.#setWord(node, versionAt, version)
+  setChange(node: NodeRef, version: number, zxid: number, timeMs: number): void {
+    let extra = this.#word(node, extraAt)
+    if (extra === NO_EXTRA) {
+      if (version === 0 && zxid === this.czxid(node) && timeMs === this.ctime(node)) return
+      extra = this.#extras.allocateChange()
+      this.#setWord(node, extraAt, extra)
+    }
+    this.#extras.setChange(extra, version, zxid, timeMs)
+  }
+
+  pzxid(node: NodeRef): number {
+    const extra = this.#word(node, extraAt)
+    return isWhole(extra) ? this.#extras.pzxid(extra) : this.czxid(node)
+  }
+
+  setPzxid(node: NodeRef, zxid: number): void {
+    if (zxid !== this.pzxid(node)) this.#extras.setPzxid(this.#wholeOf(node), zxid)
   }
 
   cversion(node: NodeRef): number {
     const extra = this.#word(node, extraAt)
-    return extra === NO_EXTRA ? 0 : this.#extras.cversion(extra)
+    return isWhole(extra) ? this.#extras.cversion(extra) : 0
   }
 
   setCversion(node: NodeRef, cversion: number): void {
-    if (cversion !== this.cversion(node)) this.#extras.setCversion(this.#extraOf(node), cversion)
+    if (cversion !== this.cversion(node)) this.#extras.setCversion(this.#wholeOf(node), cversion)
   }
 
   aversion(node: NodeRef): number {
     const extra = this.#word(node, extraAt)
-    return extra === NO_EXTRA ? 0 : this.#extras.aversion(extra)
+    return isWhole(extra) ? this.#extras.aversion(extra) : 0
   }
 
   setAversion(node: NodeRef, aversion: number): void {
-    if (aversion !== this.aversion(node)) this.#extras.setAversion(this.#extraOf(node), aversion)
+    if (aversion !== this.aversion(node)) this.#extras.setAversion(this.#wholeOf(node), aversion)
   }
 
   owner(node: NodeRef): number {
     const extra = this.#word(node, extraAt)
-    return extra === NO_EXTRA ? 0 : this.#extras.owner(extra)
+    return isWhole(extra) ? this.#extras.owner(extra) : 0
   }
 
   setOwner(node: NodeRef, owner: number): void {
-    if (owner !== this.owner(node)) this.#extras.setOwner(this.#extraOf(node), owner)
-  }
-
-  acl(node: NodeRef): number {
-    return this.#word(node, aclAt) >>> 0
-  }
-
-  setAcl(node: NodeRef, acl: number): void {
-    this.#setWord(node, aclAt, acl)
+    if (owner !== this.owner(node)) this.#extras.setOwner(this.#wholeOf(node), owner)
   }
 
   digest(node: NodeRef): number {
@@ -641,7 +598,7 @@ export class Records {
       assert(extra === NO_EXTRA || !extras.has(extra), `${node} shares an extra with another`)
       if (extra !== NO_EXTRA) extras.add(extra)
     }
-    assert(extras.size === this.#extras.count, `${extras.size} extras in use, ${this.#extras.count} counted`)
+    this.#extras.check(extras)
   }
 }
 

@@ -11,7 +11,7 @@ export const NONE = -1
 /** What kind of owner a znode has; `owner` holds the session id (ephemeral) or the TTL in ms (ttl), else 0. */
 export const NodeKind = { persistent: 0, ephemeral: 1, container: 2, ttl: 3 } as const
 
-/** Flag bits that the layers above keep on a znode (8 are available). */
+/** Flag bits that the layers above keep on a znode (4 are available). */
 export const NodeFlag = {
   /**
    * To be written to a checkpoint. The two take turns: one says "with the next", and when that begins "with the one
@@ -22,6 +22,9 @@ export const NodeFlag = {
   /** The cached digest is not part of the running sum any more. */
   stale: 4,
 } as const
+
+/** Indexes of ACLs are below this: it is what a znode has room for. */
+export const aclsMax: number = 2 ** 26
 
 /** The numbers of a znode's stat, read at once: one by one they cost several times as much. */
 export class NodeStat {
@@ -74,7 +77,7 @@ export interface Store {
   findChild(parent: NodeRef, buf: Uint8Array, start: number, end: number): NodeRef
   /**
    * Adds a znode as child of `parent`; the caller has checked that the name is free and has no slash.
-   * All fields start at zero, data null, kind persistent. pzxid is czxid until it is set to something else.
+   * All fields start at zero, data null, kind persistent.
    */
   create(parent: NodeRef, buf: Uint8Array, start: number, end: number): NodeRef
   /** Removes a znode without children and frees its space. */
@@ -129,26 +132,22 @@ export interface Store {
   readStat(node: NodeRef, stat: NodeStat): void
   /** Sets what `readStat` reads, but for the number of children and the length of the data. */
   setStat(node: NodeRef, stat: NodeStat): void
-  /** Sets the zxids and times of a znode that was just created. */
+  /** Sets czxid and ctime of a znode that was just created; mzxid, pzxid and mtime are the same until they are set. */
   setBirth(node: NodeRef, zxid: number, timeMs: number): void
-  /** Takes the numbers of the stat into a running CRC: czxid, mzxid, pzxid, ctime, mtime; version, cversion, aversion. */
-  crcOfStat(node: NodeRef, crc: number): number
+  /** Sets what the newest change of the data left: version, mzxid and mtime. */
+  setChange(node: NodeRef, version: number, zxid: number, timeMs: number): void
   czxid(node: NodeRef): number
-  setCzxid(node: NodeRef, zxid: number): void
   mzxid(node: NodeRef): number
-  setMzxid(node: NodeRef, zxid: number): void
   pzxid(node: NodeRef): number
   setPzxid(node: NodeRef, zxid: number): void
+  /** Times are ms since 1970, until 2248: one that is outside is kept as the nearest that is not. */
   ctime(node: NodeRef): number
-  setCtime(node: NodeRef, timeMs: number): void
   mtime(node: NodeRef): number
-  setMtime(node: NodeRef, timeMs: number): void
   /** Session id or TTL, see NodeKind. An integer below 2^53. */
   owner(node: NodeRef): number
   setOwner(node: NodeRef, owner: number): void
   /** Signed 32 bit. */
   version(node: NodeRef): number
-  setVersion(node: NodeRef, version: number): void
   /** Signed 32 bit; the stored form (number of child creations, semantics rule 7). */
   cversion(node: NodeRef): number
   setCversion(node: NodeRef, cversion: number): void
@@ -158,7 +157,7 @@ export interface Store {
   /** One of NodeKind. */
   kind(node: NodeRef): number
   setKind(node: NodeRef, kind: number): void
-  /** Index into the table of ACLs, unsigned 32 bit. */
+  /** Index into the table of ACLs, below `aclsMax`. */
   acl(node: NodeRef): number
   setAcl(node: NodeRef, acl: number): void
   /** Unsigned 32 bit, kept for the running tree digest. */

@@ -237,9 +237,7 @@ export class Tree {
     this.#dirtyBytes += Math.max(length - Math.max(store.dataLength(node), 0), 0)
     if (length >= 0) store.setData(node, data, start, start + length)
     else store.clearData(node)
-    store.setVersion(node, (store.version(node) + 1) | 0)
-    store.setMzxid(node, zxid)
-    store.setMtime(node, time)
+    store.setChange(node, (store.version(node) + 1) | 0, zxid, time)
   }
 
   /** Replaces data without a trace in the stat: quota usage (semantics.md rule 64). */
@@ -428,9 +426,9 @@ export class Tree {
         this.touch(node)
         if (data === null) store.clearData(node)
         else store.setData(node, data, 0, data.length)
-        store.setMtime(node, this.#noted())
-        store.setMzxid(node, this.#noted())
-        store.setVersion(node, this.#noted())
+        const mtime = this.#noted()
+        const mzxid = this.#noted()
+        store.setChange(node, this.#noted(), mzxid, mtime)
         break
       }
       case Step.quotaAdded:
@@ -465,8 +463,15 @@ export class Tree {
     const s = this.store
     const name = Buffer.allocUnsafe(s.nameLength(node))
     s.copyName(node, name, 0)
-    const numbers = [s.czxid(node), s.mzxid(node), s.pzxid(node), s.ctime(node), s.mtime(node), s.owner(node)]
-    numbers.push(s.version(node), s.cversion(node), s.aversion(node), s.kind(node), s.acl(node))
+    const numbers = [
+      s.czxid(node),
+      s.ctime(node),
+      s.version(node),
+      s.mzxid(node),
+      s.mtime(node),
+      s.pzxid(node),
+    ]
+    numbers.push(s.owner(node), s.cversion(node), s.aversion(node), s.kind(node), s.acl(node))
     this.acls.retain(s.acl(node))
     return { name, data: this.data(node), numbers }
   }
@@ -476,19 +481,16 @@ export class Tree {
     const node = s.create(parent, image.name, 0, image.name.length)
     const at = (index: number) => image.numbers[index] as number
     this.touch(node)
-    s.setCzxid(node, at(0))
-    s.setMzxid(node, at(1))
-    s.setPzxid(node, at(2))
-    s.setCtime(node, at(3))
-    s.setMtime(node, at(4))
-    s.setOwner(node, at(5))
-    s.setVersion(node, at(6))
+    s.setBirth(node, at(0), at(1))
+    s.setChange(node, at(2), at(3), at(4))
+    s.setPzxid(node, at(5))
+    s.setOwner(node, at(6))
     s.setCversion(node, at(7))
     s.setAversion(node, at(8))
     s.setKind(node, at(9))
     s.setAcl(node, at(aclOfImage))
     if (image.data !== null) s.setData(node, image.data, 0, image.data.length)
-    this.#index(node, at(9), at(5))
+    this.#index(node, at(9), at(6))
     return node
   }
 

@@ -292,14 +292,14 @@ test('the expected version -1 matches any, another negative one matches only its
   assert.equal(server.do(setData('/a', '', -2)), Code.badVersion)
   server.all(setData('/a', '', 0), setData('/a', '', -1), check('/a', 2))
   const { store } = server.tree
-  store.setVersion(store.findPath('/a'), 2 ** 31 - 1)
+  store.setChange(store.findPath('/a'), 2 ** 31 - 1, 1, 1)
   server.all(setData('/a', '', 2 ** 31 - 1), setData('/a', '', -(2 ** 31)))
 })
 
 test('a version counts on past -1, where it can not be expected any more', () => {
   const server = new Server().all(create('/a'))
   const { store } = server.tree
-  store.setVersion(store.findPath('/a'), -2)
+  store.setChange(store.findPath('/a'), -2, 1, 1)
   server.all(setData('/a', 'x', -2), setData('/a', 'y', 5 - 6), check('/a', 0))
 })
 

@@ -20,12 +20,9 @@ function storeWith(...names: string[]): { store: Store; node: NodeRef } {
 
 test('a Stat is 68 bytes: the fields of the wire in their order', () => {
   const { store, node } = storeWith('x', 'y')
-  store.setCzxid(node, 5 * 2 ** 32 + 1)
-  store.setMzxid(node, 2)
+  store.setBirth(node, 5 * 2 ** 32 + 1, 1_700_000_000_001)
+  store.setChange(node, -6, 2, 1_700_000_000_002)
   store.setPzxid(node, 3)
-  store.setCtime(node, 1_700_000_000_001)
-  store.setMtime(node, 1_700_000_000_002)
-  store.setVersion(node, -6)
   store.setCversion(node, 7)
   store.setAversion(node, 8)
   store.setData(node, Buffer.from('12345'), 0, 5)

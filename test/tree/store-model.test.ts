@@ -13,7 +13,13 @@ interface ModelNode {
   readonly children: Set<string>
   data: Buffer | null
   czxid: number
+  ctime: number
   version: number
+  mzxid: number
+  mtime: number
+  pzxid: number
+  cversion: number
+  owner: number
   kind: number
   acl: number
   flags: number
@@ -23,7 +29,7 @@ type Model = Map<string, ModelNode>
 
 /** Numbers from which each operation draws what it needs: which znode, which name, which value. */
 interface Operation {
-  readonly type: 'create' | 'remove' | 'removeAll' | 'setData' | 'clearData' | 'setFields'
+  readonly type: 'create' | 'remove' | 'removeAll' | 'setData' | 'clearData' | 'change' | 'setFields'
   readonly node: number
   readonly name: number
   readonly value: number
@@ -45,6 +51,7 @@ const operation: fc.Arbitrary<Operation> = fc.record({
     { weight: 1, arbitrary: fc.constant('removeAll' as const) },
     { weight: 10, arbitrary: fc.constant('setData' as const) },
     { weight: 1, arbitrary: fc.constant('clearData' as const) },
+    { weight: 5, arbitrary: fc.constant('change' as const) },
     { weight: 3, arbitrary: fc.constant('setFields' as const) },
   ),
   node: fc.nat(1_000_000),
@@ -57,7 +64,23 @@ const operation: fc.Arbitrary<Operation> = fc.record({
 })
 
 function newModelNode(ref: NodeRef, path: string): ModelNode {
-  return { ref, path, children: new Set(), data: null, czxid: 0, version: 0, kind: 0, acl: 0, flags: 0 }
+  return {
+    ref,
+    path,
+    children: new Set(),
+    data: null,
+    czxid: 0,
+    ctime: 0,
+    version: 0,
+    mzxid: 0,
+    mtime: 0,
+    pzxid: 0,
+    cversion: 0,
+    owner: 0,
+    kind: 0,
+    acl: 0,
+    flags: 0,
+  }
 }
 
 function parentPath(path: string): string {
@@ -84,6 +107,12 @@ function perform(store: Store, model: Model, { type, node, name, value }: Operat
       target.data = null
       store.clearData(target.ref)
       break
+    case 'change':
+      target.version = value
+      target.mzxid = node * 2 ** 32 + value
+      target.mtime = value * 2 ** 27
+      store.setChange(target.ref, target.version, target.mzxid, target.mtime)
+      break
     case 'setFields':
       setFields(store, target, node, value)
       break
@@ -100,7 +129,14 @@ function create(store: Store, model: Model, parent: ModelNode, name: string): vo
   }
   assert.equal(store.findPath(path), NONE)
   const bytes = Buffer.from(name)
-  model.set(path, newModelNode(store.create(parent.ref, bytes, 0, bytes.length), path))
+  const node = newModelNode(store.create(parent.ref, bytes, 0, bytes.length), path)
+  node.czxid = model.size * 2 ** 32
+  node.ctime = model.size
+  node.mzxid = node.czxid
+  node.mtime = node.ctime
+  node.pzxid = node.czxid
+  store.setBirth(node.ref, node.czxid, node.ctime)
+  model.set(path, node)
   parent.children.add(path)
 }
 
@@ -114,14 +150,21 @@ function removeBelow(store: Store, model: Model, node: ModelNode, depth: number)
   assert.equal(store.findPath(node.path), NONE)
 }
 
+/** Sets some of the fields, so that a znode may come to have any of what not every one has. */
 function setFields(store: Store, node: ModelNode, draw: number, value: number): void {
-  node.czxid = draw * 2 ** 32 + value
-  node.version = value - 1
+  if (draw % 3 === 0) {
+    node.pzxid = draw * 2 ** 32 + value
+    node.cversion = value - 1
+    store.setPzxid(node.ref, node.pzxid)
+    store.setCversion(node.ref, node.cversion)
+  }
+  if (draw % 5 === 0) {
+    node.owner = draw * 2 ** 32 + value
+    store.setOwner(node.ref, node.owner)
+  }
   node.kind = draw % 4
-  node.acl = draw * 4000
-  node.flags = value & 255
-  store.setCzxid(node.ref, node.czxid)
-  store.setVersion(node.ref, node.version)
+  node.acl = draw * 60
+  node.flags = value & 15
   store.setKind(node.ref, node.kind)
   store.setAcl(node.ref, node.acl)
   store.setFlags(node.ref, node.flags)
@@ -143,7 +186,13 @@ function stateOf(store: Store, node: ModelNode): ModelNode {
     children,
     data: length < 0 ? null : data,
     czxid: store.czxid(ref),
+    ctime: store.ctime(ref),
     version: store.version(ref),
+    mzxid: store.mzxid(ref),
+    mtime: store.mtime(ref),
+    pzxid: store.pzxid(ref),
+    cversion: store.cversion(ref),
+    owner: store.owner(ref),
     kind: store.kind(ref),
     acl: store.acl(ref),
     flags: store.flags(ref),

@@ -385,13 +385,25 @@ function numberFields(
   store: Store,
 ): [string, (node: NodeRef, value: number) => void, (node: NodeRef) => number][] {
   return [
-    ['czxid', (node, value) => store.setCzxid(node, value), (node) => store.czxid(node)],
-    ['mzxid', (node, value) => store.setMzxid(node, value), (node) => store.mzxid(node)],
+    ['czxid', (node, value) => store.setBirth(node, value, store.ctime(node)), (node) => store.czxid(node)],
+    [
+      'mzxid',
+      (node, value) => store.setChange(node, store.version(node), value, store.mtime(node)),
+      (node) => store.mzxid(node),
+    ],
     ['pzxid', (node, value) => store.setPzxid(node, value), (node) => store.pzxid(node)],
-    ['ctime', (node, value) => store.setCtime(node, value), (node) => store.ctime(node)],
-    ['mtime', (node, value) => store.setMtime(node, value), (node) => store.mtime(node)],
+    ['ctime', (node, value) => store.setBirth(node, store.czxid(node), value), (node) => store.ctime(node)],
+    [
+      'mtime',
+      (node, value) => store.setChange(node, store.version(node), store.mzxid(node), value),
+      (node) => store.mtime(node),
+    ],
     ['owner', (node, value) => store.setOwner(node, value), (node) => store.owner(node)],
-    ['version', (node, value) => store.setVersion(node, value), (node) => store.version(node)],
+    [
+      'version',
+      (node, value) => store.setChange(node, value, store.mzxid(node), store.mtime(node)),
+      (node) => store.version(node),
+    ],
     ['cversion', (node, value) => store.setCversion(node, value), (node) => store.cversion(node)],
     ['aversion', (node, value) => store.setAversion(node, value), (node) => store.aversion(node)],
     ['kind', (node, value) => store.setKind(node, value), (node) => store.kind(node)],
@@ -404,16 +416,16 @@ function numberFields(
 
 describe('fields', () => {
   const extremes: Record<string, number[]> = {
-    czxid: [0, 1, 2 ** 53 - 1, -1],
     owner: [0, 2 ** 53 - 1, 2 ** 40 + 1],
-    ctime: [0, 1_700_000_000_123, -1],
+    ctime: [0, 1_700_000_000_123, 2 ** 32 - 1, 2 ** 43 - 1],
+    mtime: [0, 1_700_000_000_123, 2 ** 32 - 1, 2 ** 43 - 1],
     version: [0, -1, 2 ** 31 - 1, -(2 ** 31)],
     cversion: [0, -1, 2 ** 31 - 1, -(2 ** 31)],
     aversion: [0, -1, 2 ** 31 - 1, -(2 ** 31)],
     kind: Object.values(NodeKind),
-    acl: [0, 1, 2 ** 31, 2 ** 32 - 1],
+    acl: [0, 1, 2 ** 26 - 1],
     digest: [0, 1, 2 ** 31, 2 ** 32 - 1],
-    flags: [0, 255, NodeFlag.dirtyOther | NodeFlag.stale],
+    flags: [0, 15, NodeFlag.dirtyOther | NodeFlag.stale],
     place: [0, 1, 2 ** 31 - 1],
   }
 
@@ -421,7 +433,7 @@ describe('fields', () => {
     const store = createFlatStore()
     const node = create(store, store.root, 'node')
     for (const [name, set, get] of numberFields(store)) {
-      for (const value of extremes[name] ?? [0, 2 ** 53 - 1]) {
+      for (const value of extremes[name] ?? [0, 1, 2 ** 32 - 1, 2 ** 53 - 1]) {
         set(node, value)
         assert.equal(get(node), value, `${name} ${value}`)
       }
@@ -431,7 +443,8 @@ describe('fields', () => {
 
   test('are independent of each other, of the name, of the data and of the neighbours', () => {
     const store = createFlatStore()
-    const nodes = ['left', 'a name of just above', 'right'].map((name) => create(store, store.root, name))
+    const names = ['left', 'a name of just above', 'a name of what fits', 'right']
+    const nodes = names.map((name) => create(store, store.root, name))
     const fields = numberFields(store)
     for (const [n, node] of nodes.entries()) {
       setData(store, node, bytes(20, n))
@@ -441,27 +454,84 @@ describe('fields', () => {
       for (const [i, [name, , get]] of fields.entries()) assert.equal(get(node), (i + n) % 4, name)
       assert.ok(dataOf(store, node)!.equals(bytes(20, n)))
     }
-    assert.deepEqual(childNames(store, store.root), ['a name of just above', 'left', 'right'])
+    assert.deepEqual(childNames(store, store.root), names.sort())
     store.check()
+  })
+
+  test('that are times outside of 1970 to 2248 are kept as the nearest one within', () => {
+    const store = createFlatStore()
+    const node = create(store, store.root, 'node')
+    store.setBirth(node, 2 ** 53 - 1, -1)
+    store.setChange(node, 1, 2 ** 53 - 2, 2 ** 43)
+    assert.deepEqual([store.czxid(node), store.ctime(node)], [2 ** 53 - 1, 0])
+    assert.deepEqual([store.mzxid(node), store.mtime(node)], [2 ** 53 - 2, 2 ** 43 - 1])
+  })
+
+  test('refuse an ACL that there is no room for', () => {
+    const store = createFlatStore()
+    for (const acl of [2 ** 26, -1, 2 ** 32])
+      assert.throws(() => store.setAcl(store.root, acl), InvariantError)
   })
 })
 
-describe('what few znodes have', () => {
-  test('is not there to begin with: pzxid is czxid, and all else is zero', () => {
+describe('what not every znode has', () => {
+  test('is not there to begin with: what changes is as at the birth, and all else is zero', () => {
     const store = createFlatStore()
     const node = create(store, store.root, 'node')
-    store.setCzxid(node, 5)
-    assert.equal(store.pzxid(node), 5)
+    store.setBirth(node, 5, 50)
+    assert.deepEqual([store.pzxid(node), store.mzxid(node), store.mtime(node)], [5, 5, 50])
+    assert.equal(store.version(node), 0)
     assert.deepEqual([store.owner(node), store.cversion(node), store.aversion(node)], [0, 0, 0])
     assert.deepEqual([store.numChildren(node), store.firstChild(node)], [0, NONE])
     const child = create(store, node, 'child')
     assert.equal(store.pzxid(node), 5)
     store.setPzxid(node, 6)
-    store.setCzxid(node, 7)
+    store.setBirth(node, 7, 70)
     assert.deepEqual([store.czxid(node), store.pzxid(node), store.firstChild(node)], [7, 6, child])
     store.remove(child)
     assert.deepEqual([store.pzxid(node), store.numChildren(node), store.firstChild(node)], [6, 0, NONE])
     store.check()
+  })
+
+  test('comes in any order', () => {
+    const store = createFlatStore()
+    const parts = {
+      change: (node: NodeRef) => store.setChange(node, 1, 2, 3),
+      owner: (node: NodeRef) => store.setOwner(node, 4),
+      children: (node: NodeRef) => store.setPzxid(node, store.czxid(create(store, node, 'child')) + 5),
+    }
+    for (const order of [
+      ['change', 'owner', 'children'],
+      ['owner', 'children', 'change'],
+      ['children', 'change', 'owner'],
+    ] as const) {
+      const node = create(store, store.root, order.join(', '))
+      store.setBirth(node, 10, 20)
+      for (const part of order) parts[part](node)
+      assert.deepEqual([store.czxid(node), store.ctime(node)], [10, 20])
+      assert.deepEqual([store.version(node), store.mzxid(node), store.mtime(node)], [1, 2, 3])
+      assert.deepEqual([store.owner(node), store.pzxid(node), store.numChildren(node)], [4, 5, 1])
+      store.check()
+    }
+  })
+
+  test('is given back when no znode needs it any more', () => {
+    const store = createFlatStore()
+    const round = () => {
+      const nodes = Array.from({ length: 60_000 }, (_, i) => create(store, store.root, `n${i}`))
+      for (const node of nodes) {
+        store.setChange(node, 1, 2, 3)
+        if (node % 2 === 0) store.setOwner(node, 4)
+      }
+      store.check()
+      const { reservedBytes } = store
+      for (const node of nodes) store.remove(node)
+      store.check()
+      return reservedBytes
+    }
+    const first = round()
+    assert.ok(store.reservedBytes < first / 4, `${store.reservedBytes} of ${first} bytes`)
+    assert.equal(round(), first)
   })
 
   test('goes with a znode, so that the next one under the same reference has nothing of it', () => {
@@ -470,6 +540,8 @@ describe('what few znodes have', () => {
       const nodes = Array.from({ length: 3000 }, (_, i) => create(store, store.root, `n${i}`))
       for (const node of nodes) {
         assert.deepEqual([store.owner(node), store.aversion(node), store.pzxid(node)], [0, 0, 0])
+        assert.deepEqual([store.version(node), store.mzxid(node), store.mtime(node)], [0, 0, 0])
+        store.setChange(node, 1, 2, 3)
         store.setOwner(node, node + 1)
         store.setAversion(node, -node)
       }
@@ -490,7 +562,7 @@ describe('what few znodes have', () => {
       czxid: 1,
       mzxid: 2 ** 53 - 1,
       pzxid: 3,
-      ctime: -1,
+      ctime: 4,
       mtime: 5,
       version: -6,
       cversion: 7,
