@@ -165,6 +165,9 @@ function run(total: number): void {
   time('setData 100 B in place, all over the store', samples, () => {
     for (const node of nodes) store.setData(node, data, 0, dataBytes)
   })
+  time('setChange, all over the store', samples, () => {
+    for (const node of nodes) store.setChange(node, store.version(node) + 1, node, node)
+  })
   time('copyData 100 B, all over the store', samples, () => {
     for (const node of nodes) store.copyData(node, target, 0)
   })
@@ -189,6 +192,12 @@ function run(total: number): void {
       store.setData(nodes[i]!, data, 0, dataBytes)
     }
   })
+  for (const parent of parents) {
+    for (let node = store.firstChild(parent); node !== NONE; node = store.nextSibling(node)) {
+      store.setChange(node, 1, node, node)
+    }
+  }
+  line('memory: reserved when all were changed, per znode', store.reservedBytes / total, 'B')
   removeMost(store, parents, total)
 }
 
