@@ -193,6 +193,8 @@ export class Node implements Backend, PeerHandler {
       logger,
       skipAcl: config.skipAcl,
       digestEvery: config.standalone ? digestEveryAlone : digestEvery,
+      // A server that catches up has the next digest when it has done so, and nobody to tell of those before.
+      isCompared: () => this.#writable,
       soleReader: config.standalone,
       readable: () => this.#journal.readable,
       originsOf: (batch) => this.#requests.originsOf(batch),

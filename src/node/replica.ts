@@ -42,8 +42,10 @@ export type ReplicaOptions = {
   readonly clock: Clock
   readonly logger: Logger
   readonly skipAcl: boolean
-  /** At each zxid that is a multiple of this the tree's digest is told and kept. */
+  /** At each zxid that is a multiple of this the tree's digest is told and kept, */
   readonly digestEvery: number
+  /** if there is anybody to compare it with. */
+  readonly isCompared: () => boolean
   /** Nobody else reads the log: there are no other servers. */
   readonly soleReader: boolean
   /** Whether the log may be read now; `resume` is to be called when that changes to yes. */
@@ -68,7 +70,7 @@ export type ReplicaOptions = {
 
 /** See file header. */
 export class Replica {
-  /** Tree digests at zxids that are multiples of `digestEvery`, newest last. */
+  /** Tree digests at zxids that are multiples of `digestEvery`, newest last; none of the time when nobody compared them. */
   readonly digests: Digest[] = []
   readonly #options: ReplicaOptions
   readonly #applier: Applier
@@ -262,7 +264,7 @@ export class Replica {
   }
 
   #apply(batch: Batch, index: number, zxid: number, origin: Connection | undefined, arrived: number): void {
-    const { tree, watches, digestEvery, onSpecial } = this.#options
+    const { tree, watches, digestEvery, isCompared, onSpecial } = this.#options
     const applier = this.#applier
     const kind = batch.kindOf(index)
     tree.watched = watches.size > 0
@@ -270,7 +272,7 @@ export class Replica {
     if (tree.changes.count > 0) this.#fireWatches()
     // What clients ask for has positive numbers, but for the end of a session.
     if (kind < 0 || kind === Op.reconfig) onSpecial(kind, batch.sessionOf(index), origin)
-    if (zxid % digestEvery === 0) this.#keepDigest(zxid)
+    if (zxid % digestEvery === 0 && isCompared()) this.#keepDigest(zxid)
     origin?.completed(kind, batch.cxidOf(index), zxid, applier.err, applier.reply, arrived)
   }
 

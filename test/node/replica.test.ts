@@ -27,6 +27,7 @@ class Setup {
   readonly log = memoryLog()
   readonly applied: [transactions: number, bytes: number, time: number][] = []
   readonly digests: Digest[] = []
+  compared = true
   readonly special: [kind: number, session: number][] = []
   readonly answered: Origins[] = []
   readonly failures: unknown[] = []
@@ -55,6 +56,7 @@ class Setup {
       logger: createLogger({ level: 'error', pretty: false, destination: { write: () => undefined } }),
       skipAcl: false,
       digestEvery: 128,
+      isCompared: () => this.compared,
       soleReader: true,
       readable: () => this.readable,
       originsOf: () => this.origins,
@@ -289,6 +291,25 @@ test('digests are taken at every 128th transaction, and the newest 128 are kept'
   )
   assert.deepEqual(setup.replica.digests, setup.digests.slice(2))
   assert.equal(new Set(setup.digests.map(({ low, high }) => `${high} ${low}`)).size, 130)
+})
+
+test('no digest is taken while nobody compares it, and the next one is that of the whole tree', async () => {
+  const [all, late] = [new Setup(), new Setup()]
+  late.compared = false
+  for (const setup of [all, late]) {
+    await setup.entry([create('/a')])
+    for (let i = 0; i < 3; i++) await setup.entry(Array.from({ length: 128 }, () => setData('/a', `${i}`)))
+    setup.replica.commit(1 + 2 * 128)
+    await setup.drain()
+  }
+  assert.deepEqual([all.digests.length, late.digests.length], [2, 0])
+  late.compared = true
+  for (const setup of [all, late]) {
+    setup.replica.commit(1 + 3 * 128)
+    await setup.drain()
+  }
+  assert.deepEqual(late.digests, all.digests.slice(2))
+  assert.deepEqual(late.replica.digests, late.digests)
 })
 
 test('what concerns more than the tree is told: sessions, but no ordinary write', async () => {
