@@ -165,6 +165,7 @@ export class Replica {
     const { tree, clock, onApplied, onMore } = this.#options
     if (this.#replaying || !this.behind) return
     const until = clock.now() + sliceMs
+    let unwatched = 0
     while (this.behind) {
       const head = this.#pending.first
       if (head === undefined || (this.#position === 0 && head.entry.prev !== tree.zxid)) {
@@ -177,6 +178,9 @@ export class Replica {
       this.#transactions += head.batch?.count ?? 0
       this.#bytes += head.entry.bytes.length
       this.#time = head.batch?.time ?? 0
+      unwatched += head.batch?.count ?? 0
+      if (unwatched < sliceTransactions) continue
+      unwatched = 0
       if (clock.now() >= until) break
     }
     if (this.#position === 0 && this.#transactions > 0) {

@@ -278,6 +278,17 @@ test('a long entry is applied in slices, and can be finished at once', async () 
   assert.equal(setup.tree.zxid, 301)
 })
 
+test('short entries are applied in slices, too', async () => {
+  const setup = new Setup()
+  for (let i = 0; i < 100; i++) await setup.entry([create(`/n${i}`)])
+  setup.replica.commit(100)
+  setup.clock.msPerReading = 100
+  setup.replica.advance()
+  assert.deepEqual([setup.tree.zxid, setup.more, setup.applied.length], [64, 1, 1])
+  setup.replica.advance()
+  assert.deepEqual([setup.tree.zxid, setup.more, setup.applied.length], [100, 1, 2])
+})
+
 test('digests are taken at every 128th transaction, and the newest 128 are kept', async () => {
   const setup = new Setup()
   await setup.entry([create('/a')])
