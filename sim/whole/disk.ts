@@ -372,10 +372,11 @@ class MountedStorage {
       get failure() {
         return queue.failure
       },
-      load: async (each, progress) => {
+      load: async (each, progress, end) => {
         await this.#pause(this.#parts.speed.syncMs)
         for (const [key, value] of sorted(files)) each(key, value)
         if (files.records.size > 0) progress?.(files.records.size)
+        end?.()
       },
       reader: () => this.#reader(),
       begin: (options) => {

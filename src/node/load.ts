@@ -1,4 +1,5 @@
 // Loads the newest checkpoint into a tree.
+import { assert } from '../base/assert.ts'
 import type { Logger } from '../base/log.ts'
 import { formatZxid } from '../base/zxid.ts'
 import { type CheckpointMeta, type CheckpointStore, StorageError } from '../storage/types.ts'
@@ -18,6 +19,7 @@ export async function loadTree(
 ): Promise<void> {
   const { meta } = store
   if (meta === undefined) {
+    await store.load(() => assert(false, 'a record of a checkpoint that is none'))
     tree.initialize()
     return
   }
@@ -33,8 +35,8 @@ export async function loadTree(
         told = now
         logger.info({ znodes: reader.nodes, of: meta.nodes }, 'loading the checkpoint')
       },
+      () => reader.finish(meta, meta.state as ImageState, meta.zxid),
     )
-    reader.finish(meta, meta.state as ImageState, meta.zxid)
   } catch (error) {
     throw damaged(error, dataDir, meta)
   }

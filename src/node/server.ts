@@ -61,11 +61,18 @@ export async function startServer(
   const tls = config.tls === undefined ? undefined : await loadClientTls(config.tls, logger)
   const clock = parts.clock ?? systemClock
   await warnOfForeignData(config, logger)
+  const tree = new Tree()
+  const began = clock.now()
+  let loading: Promise<void> | undefined
   const storage = await (parts.openStorage ?? openStorage)({
     dataDir: config.dataDir,
     logDir: config.dataLogDir,
     logger,
     sync: config.forceSync,
+    onCheckpoint: (checkpoint) => {
+      loading = loadTree(tree, checkpoint, config.dataDir, logger, clock)
+      return loading
+    },
   })
   const disk = measureDisk(storage, clock)
   let node: Node | undefined
@@ -75,9 +82,8 @@ export async function startServer(
     // Read while the checkpoint is loaded. Who waits for it hears of a failure.
     const index = storage.log.index()
     index.catch(() => undefined)
-    const tree = new Tree()
-    const began = clock.now()
-    await loadTree(tree, storage.checkpoint, config.dataDir, logger, clock)
+    assert(loading !== undefined, 'the checkpoint is not being loaded')
+    await loading
     const loadMs = clock.now() - began
     const created = config.standalone ? undefined : await loadPeers(config, logger, clock, tree)
     let bound: readonly BoundAddress[] = []

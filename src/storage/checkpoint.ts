@@ -1,11 +1,12 @@
 // The checkpoint on LevelDB: the tree's records under a generation byte, and one meta record that says which of them count
 // (docs/storage.md). It never looks into a record; what makes a checkpoint of changes is one atomic synced write.
+import { setImmediate as immediate } from 'node:timers/promises'
 import { assert } from '../base/assert.ts'
 import type { VotingAt } from '../zab/types.ts'
-import { chunkBytes, type Database, type Db, mappedBytesMax } from './database.ts'
+import { chunkBytes, type Database, type Db } from './database.ts'
 import { storageError } from './errors.ts'
 import { decodeMeta, encodeMeta, type MetaRecord, metaKey } from './records.ts'
-import { Shredder } from './shredder.ts'
+import { type Scannable, scan, scannable } from './scan.ts'
 import type {
   CheckpointMeta,
   CheckpointReader,
@@ -22,24 +23,34 @@ const chunkRecords = 4000
 /** What is written ahead of the commit is synced in pieces of this size: a sync of the log waits for one at most. */
 const pieceBytes = 512 << 10
 const doing = 'writing a checkpoint'
+const reading = 'reading the checkpoint'
+/** `progress` is told after so many. */
+const recordsPerProgress = 256
 
 type Batch = ReturnType<Db['batch']>
+type TakeRecord = (key: Uint8Array, value: Uint8Array) => void
 
 /** `CheckpointStore` on a LevelDB directory. */
 export class LevelCheckpoint implements CheckpointStore {
   readonly #database: Database
   readonly #beforeCommit: () => Promise<void>
   #record: MetaRecord
+  /** Of the database while it is not open: until it is loaded. */
+  #files: Scannable | undefined
   #sink: Sink | undefined
-  /** Readers that are open. */
-  #readers = 0
   /** Settles when nothing is left of what belongs to no checkpoint. */
   #swept: Promise<void> = Promise.resolve()
 
-  private constructor(database: Database, record: MetaRecord, beforeCommit: () => Promise<void>) {
+  private constructor(
+    database: Database,
+    record: MetaRecord,
+    files: Scannable | undefined,
+    beforeCommit: () => Promise<void>,
+  ) {
     this.#database = database
     this.#beforeCommit = beforeCommit
     this.#record = record
+    this.#files = files
   }
 
   /** Makes the database one that has no checkpoint yet; durable when it resolves. Rejects with StorageError. */
@@ -56,7 +67,7 @@ export class LevelCheckpoint implements CheckpointStore {
 
   /** Whether there is anything but what `create` makes, damage included. Rejects with StorageError. */
   static async isUsed(database: Database): Promise<boolean> {
-    return await database.read('reading the checkpoint', async (db) => {
+    return await database.read(reading, async (db) => {
       const value = await db.get(metaKey)
       if (value !== undefined) return decodeMeta(value)?.meta !== undefined
       return (await db.keys({ limit: 1 }).all()).length > 0
@@ -68,9 +79,11 @@ export class LevelCheckpoint implements CheckpointStore {
    * which it can prevent by rejecting.
    */
   static async open(database: Database, beforeCommit: () => Promise<void>): Promise<LevelCheckpoint> {
-    const record = await database.read('reading the checkpoint', (db) => readMeta(db, database.dir))
-    const store = new LevelCheckpoint(database, record, beforeCommit)
-    store.#sweep()
+    const { dir, isOpen } = database
+    const files = isOpen ? undefined : await scannable(dir)
+    const head = files === undefined ? await database.read(reading, readHead) : await scanHead(files)
+    const store = new LevelCheckpoint(database, recordOf(head, dir), files, beforeCommit)
+    if (isOpen) store.#sweep()
     return store
   }
 
@@ -95,50 +108,66 @@ export class LevelCheckpoint implements CheckpointStore {
   async load(
     each: (key: Uint8Array, value: Uint8Array) => void,
     progress?: (records: number) => void,
+    end?: () => void,
   ): Promise<void> {
-    const records = recordsOf(this.#database.db, this.#record)
-    const shredder = new Shredder()
     let count = 0
-    let bytes = 0
+    const take: TakeRecord = (key, value) => {
+      each(key, value)
+      if (++count % recordsPerProgress === 0) progress?.(count)
+    }
+    const done = () => {
+      progress?.(count)
+      end?.()
+    }
+    if (this.#files === undefined) await this.#loadOpen(take, done)
+    else await this.#loadFirst(this.#files, take, done)
+  }
+
+  async #loadOpen(each: TakeRecord, end: () => void): Promise<void> {
+    const records = recordsOf(this.#database.db, this.#record)
     try {
-      let next = this.#chunk(records)
       for (;;) {
-        const chunk = await next
+        const chunk = await this.#chunk(records)
         if (chunk.length === 0) break
-        // LevelDB reads on its own thread while this one decodes.
-        next = this.#chunk(records)
-        next.catch(() => {})
-        for (const [key, value] of chunk) {
-          bytes += value.length
-          each(key.subarray(1), value)
-          shredder.free(value)
-        }
-        count += chunk.length
-        progress?.(count)
+        for (const [key, value] of chunk) each(key.subarray(1), value)
       }
     } finally {
       await records.close()
     }
-    await this.#swept
-    // Nothing of it will be read soon, unless others are at work in it.
-    const idle = this.#sink === undefined && this.#readers === 0
-    if (idle && bytes > mappedBytesMax) await this.#database.renew()
+    end()
+  }
+
+  /** Checks and reads the files in one, and only then lets LevelDB have them. */
+  async #loadFirst(files: Scannable, each: TakeRecord, end: () => void): Promise<void> {
+    const { dir } = this.#database
+    const { generation, end: highest } = this.#record
+    await scan(files, (key, value) => {
+      if (key[0] === generation && Buffer.compare(key.subarray(1), highest) <= 0) each(key.subarray(1), value)
+    })
+    this.#files = undefined
+    const opening = this.#database.openChecked()
+    try {
+      // It has begun by then.
+      await immediate()
+      end()
+    } finally {
+      await opening
+    }
+    const found = recordOf(await this.#database.read(reading, readHead), dir)
+    if (!encodeMeta(found).equals(encodeMeta(this.#record)))
+      throw storageError('corrupt', dir, 'a write-ahead file of the checkpoint is damaged')
+    this.#sweep()
   }
 
   reader(): CheckpointReader {
     const { meta } = this.#record
     assert(meta !== undefined, 'there is no checkpoint to read')
     const records = recordsOf(this.#database.db, this.#record)
-    this.#readers++
     const next = async (): Promise<readonly CheckpointRecord[]> => {
       const chunk = await this.#chunk(records)
       return chunk.map(([key, value]) => [key.subarray(1), value])
     }
-    const close = async () => {
-      this.#readers--
-      await records.close()
-    }
-    return { meta, next, close }
+    return { meta, next, close: () => records.close() }
   }
 
   begin(options?: { readonly replace?: boolean }): CheckpointSink {
@@ -199,7 +228,7 @@ export class LevelCheckpoint implements CheckpointStore {
     this.abort()
     await this.#swept
     await this.#database.reopen(async (db) => {
-      this.#record = await readMeta(db, this.#database.dir)
+      this.#record = recordOf(await readHead(db), this.#database.dir)
     })
     this.#sweep()
   }
@@ -217,7 +246,7 @@ export class LevelCheckpoint implements CheckpointStore {
   }
 
   #chunk(records: ReturnType<typeof recordsOf>): Promise<[Buffer, Buffer][]> {
-    return this.#database.read('reading the checkpoint', () => records.nextv(chunkRecords))
+    return this.#database.read(reading, () => records.nextv(chunkRecords))
   }
 
   /**
@@ -355,8 +384,21 @@ function otherGeneration(generation: number): number {
   return generation === generations[0] ? generations[1] : generations[0]
 }
 
-async function readMeta(db: Db, dir: string): Promise<MetaRecord> {
-  const value = await db.get(metaKey)
+function readHead(db: Db): Promise<Buffer | undefined> {
+  return db.get(metaKey)
+}
+
+/** The meta record of a database that is not open. */
+async function scanHead(files: Scannable): Promise<Buffer | undefined> {
+  let head: Buffer | undefined
+  const each = (key: Buffer, value: Buffer) => {
+    if (key.equals(metaKey)) head = Buffer.from(value)
+  }
+  await scan(files, each, metaKey)
+  return head
+}
+
+function recordOf(value: Buffer | undefined, dir: string): MetaRecord {
   if (value === undefined) throw storageError('corrupt', dir, 'the head of the checkpoint is missing')
   const record = decodeMeta(value)
   if (record === undefined || !generations.some((known) => known === record.generation)) {

@@ -33,19 +33,20 @@ export const chunkBytes = 256 << 10
 
 /**
  * LevelDB maps each table that is read into memory, and keeps it so until the database is closed. So much of it may stay; where
- * a start reads more, the database is closed and opened again.
+ * a start reads more of the log, that is closed and opened again.
  */
 export const mappedBytesMax = 4 << 20
 
-/** An open LevelDB directory, its order of writes and its failed state. */
+/** A LevelDB directory, its order of writes and its failed state. */
 export class Database {
   readonly dir: string
   readonly #options: DbOptions
   readonly #gate: WriteGate
-  #db: Db
+  /** Undefined before it is opened. */
+  #db: Db | undefined
   #closed = false
 
-  private constructor(dir: string, options: DbOptions, db: Db) {
+  private constructor(dir: string, options: DbOptions, db: Db | undefined) {
     this.dir = dir
     this.#options = options
     this.#gate = new WriteGate(dir)
@@ -57,6 +58,24 @@ export class Database {
     return new Database(dir, options, await openDirectory(dir, options, create))
   }
 
+  /** The database in directory `dir`, not open yet: its files can be read (scan.ts). Rejects with StorageError if there is none. */
+  static async at(dir: string, options: DbOptions): Promise<Database> {
+    await checkIsThere(dir)
+    return new Database(dir, options, undefined)
+  }
+
+  get isOpen(): boolean {
+    return this.#db !== undefined
+  }
+
+  /** Opens what is not open yet, after its tables were checked. Rejects with StorageError. */
+  async openChecked(): Promise<void> {
+    assert(!this.isOpen && !this.#closed, `${this.dir} is opened twice, or after its end`)
+    const db = await openLevel(this.dir, this.#options, false)
+    if (this.#closed) await db.close()
+    else this.#db = db
+  }
+
   /** Why writes are refused; undefined while they are not. */
   get failure(): StorageError | undefined {
     return this.#gate.failure
@@ -65,6 +84,7 @@ export class Database {
   /** The handle, for reads and for building batches. Changes with `reopen`; throws StorageError when that has failed. */
   get db(): Db {
     assert(!this.#closed, `${this.dir} is closed`)
+    assert(this.#db !== undefined, `${this.dir} is used before it is open`)
     if (this.failure !== undefined && this.#db.status !== 'open') throw this.failure
     return this.#db
   }
@@ -95,23 +115,10 @@ export class Database {
    */
   reopen(recover: (db: Db) => Promise<void>): Promise<void> {
     return this.#gate.reopen(async () => {
-      await this.#db.close()
+      await this.#db?.close()
       this.#db = await openLevel(this.dir, this.#options, false)
       await recover(this.#db)
       await probeRoom(this.dir)
-    })
-  }
-
-  /**
-   * Closes and opens again, which gives back what is mapped (mappedBytesMax). No iterator may be open and no batch begun.
-   * Rejects with StorageError.
-   */
-  async renew(): Promise<void> {
-    await this.#gate.inOrder(async () => {
-      await this.#gate.read('opening the database again', async () => {
-        await this.#db.close()
-        await this.#db.open()
-      })
     })
   }
 
@@ -119,7 +126,7 @@ export class Database {
   async close(): Promise<void> {
     await this.#gate.inOrder(async () => {
       this.#closed = true
-      await this.#db.close().catch(() => {})
+      await this.#db?.close().catch(() => {})
     })
   }
 }
@@ -129,11 +136,14 @@ export class Database {
  * directory without its CURRENT file for a new one and delete the rest.
  */
 export async function openDirectory(dir: string, options: DbOptions, create: boolean): Promise<Db> {
-  if (!create && !(await isThere(join(dir, 'CURRENT')))) {
-    throw storageError('corrupt', dir, 'there is no database in this directory, but there should be one')
-  }
+  if (!create) await checkIsThere(dir)
   if (await isThere(dir)) await verifyTables(dir)
   return await openLevel(dir, options, create)
+}
+
+async function checkIsThere(dir: string): Promise<void> {
+  if (await isThere(join(dir, 'CURRENT'))) return
+  throw storageError('corrupt', dir, 'there is no database in this directory, but there should be one')
 }
 
 async function openLevel(dir: string, options: DbOptions, createIfMissing: boolean): Promise<Db> {

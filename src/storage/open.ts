@@ -10,7 +10,7 @@ import { storageError, toStorageError } from './errors.ts'
 import { bytesBelow, makeDirectory } from './files.ts'
 import { type Format, formatVersion, type Layout, layoutOf, readFormat, writeFormat } from './format.ts'
 import { LevelLog, type LogOptions, type Reset } from './log.ts'
-import type { CheckpointMeta, LogStore, Storage, StorageLogger } from './types.ts'
+import type { CheckpointMeta, CheckpointStore, LogStore, Storage, StorageLogger } from './types.ts'
 
 /** A step of opening, told when it begins; opening a large log after a crash can take seconds. */
 export type OpenStep = { readonly step: 'checkpoint' | 'log' | 'install'; readonly path: string }
@@ -22,6 +22,11 @@ export type OpenStorageOptions = {
   readonly logDir: string
   readonly logger?: StorageLogger
   readonly onProgress?: (step: OpenStep) => void
+  /**
+   * Begins to load the checkpoint, while the log is still being opened. That it failed is for the caller to find out: storage
+   * that can not be opened is closed when it has ended.
+   */
+  readonly onCheckpoint?: (checkpoint: CheckpointStore) => Promise<void>
   /** false: the log is not synced (forceSync=no). Checkpoints and epochs always are. */
   readonly sync?: boolean
   /** For tests: another segment of the log begins after so many bytes. */
@@ -44,9 +49,15 @@ const checkpointDbOptions: DbOptions = {
 export async function openStorage(options: OpenStorageOptions): Promise<Storage> {
   const layout = layoutOf(resolve(options.dataDir), resolve(options.logDir))
   const opened: { close(): Promise<void> }[] = []
+  let loading: Promise<void> | undefined
+  const onCheckpoint = (checkpoint: CheckpointStore) => {
+    loading = options.onCheckpoint?.(checkpoint)
+    loading?.catch(() => {})
+  }
   try {
-    return await openAll(layout, options, opened)
+    return await openAll(layout, options, opened, onCheckpoint)
   } catch (error) {
+    await loading?.catch(() => {})
     for (const store of opened) await store.close()
     throw toStorageError(error, layout.dataRoot, 'opening the data')
   }
@@ -56,6 +67,7 @@ async function openAll(
   layout: Layout,
   { logger, onProgress, sync = true, segmentBytes }: OpenStorageOptions,
   opened: { close(): Promise<void> }[],
+  onCheckpoint: (checkpoint: CheckpointStore) => void,
 ): Promise<Storage> {
   await makeDirectory(layout.dataRoot)
   await makeDirectory(layout.logRoot)
@@ -75,7 +87,10 @@ async function openAll(
   onProgress?.({ step: 'checkpoint', path: checkpointDir })
   onProgress?.({ step: 'log', path: logDir })
   const openCheckpoint = async () => {
-    const database = await Database.open(checkpointDir, checkpointDbOptions, known === undefined)
+    const database =
+      known === undefined
+        ? await Database.open(checkpointDir, checkpointDbOptions, true)
+        : await Database.at(checkpointDir, checkpointDbOptions)
     opened.push(database)
     if (known === undefined) {
       await create(layout, database, logOptions)
@@ -83,6 +98,7 @@ async function openAll(
       logger?.info(fields, 'created an empty data directory')
     }
     checkpoint = await LevelCheckpoint.open(database, async () => await log?.flush())
+    onCheckpoint(checkpoint)
     return checkpoint
   }
   const openLog = async () => {
@@ -90,13 +106,13 @@ async function openAll(
     opened.push(log)
     return log
   }
-  // New data is complete before it is opened. Else the two are opened side by side: one waits for the disk while tables of
-  // the other are checked.
+  // New data is complete before it is opened.
   if (known === undefined) await openCheckpoint()
   const opening = [checkpoint ?? openCheckpoint(), openLog()] as const
   await Promise.allSettled(opening)
-  checkpoint = await opening[0]
+  // The log's failure comes first: another process that uses both may be changing the files that were read here.
   log = await opening[1]
+  checkpoint = await opening[0]
   await followInstall(log, checkpoint, layout, onProgress)
   checkAgainstEachOther(log, checkpoint.meta, layout)
   return storageOf(layout, log, checkpoint)

@@ -1,12 +1,20 @@
-// Checks LevelDB's table files (*.ldb) before LevelDB reads them. LevelDB verifies the checksums of their blocks only
-// where it is asked to, which its binding can not do, and ends the process at some kinds of damage. Format: LevelDB's
-// doc/table_format.md; a block is followed by its type and a masked CRC-32C over both.
-import { type FileHandle, open, readdir, readFile } from 'node:fs/promises'
+// Reads and checks LevelDB's table files (*.ldb) without LevelDB, which verifies the checksums of blocks only where it is
+// asked to, which its binding can not do, and ends the process at some kinds of damage. Format:
+// LevelDB's doc/table_format.md; a block is followed by its type and a masked CRC-32C over both.
+//
+// All of it is synchronous: what a start reads is mostly in memory already, and to hand one read to a thread and back
+// costs this one more than the copy does.
+import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
-import { storageError } from './errors.ts'
+import { setImmediate as othersTurn } from 'node:timers/promises'
+import { ByteCursor, Damage } from './byte-cursor.ts'
+import { maskedCrc32c } from './crc32c.ts'
+import { storageError, toStorageError } from './errors.ts'
+import { keyTailBytes, liveFiles } from './manifest.ts'
+import { uncompress } from './snappy.ts'
 
-/** Read at a time; a block that is longer as a whole. */
-const partBytes = 1 << 20
+/** Blocks are read so many bytes at a time; one that is longer as a whole. */
+const partBytes = 512 << 10
 /** Read first: the end of a table, which mostly has its index in it. */
 const endBytes = 64 << 10
 const footerBytes = 48
@@ -15,326 +23,159 @@ const trailerBytes = 5
 const magic = Buffer.from('57fb808b247547db', 'hex')
 const snappy = 1
 
-const logBlock = 32 << 10
-const pieceHeader = 7
-const fullPiece = 1
-const lastPiece = 4
-const editTag = {
-  comparator: 1,
-  logNumber: 2,
-  nextFile: 3,
-  lastSequence: 4,
-  compactPointer: 5,
-  deletedFile: 6,
-  newFile: 7,
-  previousLog: 9,
-} as const
-
-/** A reason why a table is not what was written. */
-class Damage extends Error {}
-
 /** Where a block is in its file; `size` does not count the trailer. */
 type Handle = { readonly offset: number; readonly size: number }
+
+/** Some blocks that stand behind each other in the file. */
+type Part = { readonly from: number; readonly to: number; readonly handles: readonly Handle[] }
+
+/** Memory for parts, used again and again: a start has no use for as much garbage as there is data. */
+export class PartBuffers {
+  readonly #free: Buffer[] = []
+
+  take(bytes: number): Buffer {
+    const buffer = bytes <= partBytes ? this.#free.pop() : undefined
+    return buffer ?? Buffer.allocUnsafeSlow(Math.max(bytes, partBytes))
+  }
+
+  give(buffer: Buffer): void {
+    if (buffer.length === partBytes) this.#free.push(buffer)
+  }
+}
 
 /**
  * Rejects with StorageError, naming the file, if a table that the database in `dir` consists of is damaged. Other tables
  * there, which a crash may have left half written, do not count. Costs reading the tables once.
  */
 export async function verifyTables(dir: string): Promise<void> {
-  const live = await liveTables(dir)
-  const paths = (await readdir(dir)).flatMap((name) => {
-    const number = /^(\d+)\.(ldb|sst)$/.exec(name)?.[1]
-    return number !== undefined && live.has(Number(number)) ? [join(dir, name)] : []
-  })
-  const left = paths.values()
-  const verifyLeft = async () => {
-    const reader = new TableReader()
-    for (const path of left) await verifyAt(path, reader)
-  }
-  // One is read while the other is checked.
-  const two = [verifyLeft(), verifyLeft()]
-  await Promise.allSettled(two)
-  await Promise.all(two)
-}
-
-async function verifyAt(path: string, reader: TableReader): Promise<void> {
-  try {
-    await reader.use(path, verifyTable)
-  } catch (error) {
-    if (!(error instanceof Damage)) throw error
-    throw storageError('corrupt', path, `a table of the database is damaged: ${error.message}`, error)
+  const buffers = new PartBuffers()
+  for (const { name } of (await liveFiles(dir))?.tables ?? []) {
+    for (const _ of blocksOf(join(dir, name), buffers));
+    await othersTurn()
   }
 }
 
 /**
- * Reads one table after another, a part at a time into the same bytes: a start has no use for as much garbage as there is
- * data, and what is freed in large pieces the allocator keeps.
+ * The contents of a table's blocks, checked, in the order of their keys; each is valid until the next one. Those whose keys are
+ * all below `from` are left out. Throws StorageError if the table is damaged. One that is not there has no blocks: of
+ * that LevelDB tells when it opens.
  */
-class TableReader {
-  #bytes: Buffer = Buffer.allocUnsafeSlow(partBytes)
-  #file: FileHandle | undefined
-  /** The part of the file that is in `#bytes`. */
-  #from = 0
-  #to = 0
-  /** Of the file. */
-  size = 0
-
-  async use(path: string, work: (reader: TableReader) => Promise<void>): Promise<void> {
-    const file = await open(path)
-    try {
-      this.#file = file
-      this.#from = 0
-      this.#to = 0
-      this.size = (await file.stat()).size
-      await work(this)
-    } finally {
-      this.#file = undefined
-      await file.close()
-    }
-  }
-
-  /** `length` bytes of the file from `offset` on; valid until the next call. Throws Damage if there are less. */
-  async read(offset: number, length: number): Promise<Buffer> {
-    if (offset < this.#from || offset + length > this.#to) await this.#fill(offset, length)
-    return this.#bytes.subarray(offset - this.#from, offset - this.#from + length)
-  }
-
-  async #fill(offset: number, length: number): Promise<void> {
-    if (this.#bytes.length < length) this.#bytes = Buffer.allocUnsafeSlow(length)
-    this.#from = offset
-    this.#to = offset
-    while (this.#to < offset + length) {
-      const filled = this.#to - offset
-      const read = await this.#file?.read(this.#bytes, filled, this.#bytes.length - filled, this.#to)
-      if (read === undefined || read.bytesRead === 0) throw new Damage('it ends early')
-      this.#to += read.bytesRead
-    }
-  }
-}
-
-/** Numbers of the tables that the manifest names. None if it can not be read: of that LevelDB tells when it opens. */
-async function liveTables(dir: string): Promise<Set<number>> {
-  const live = new Set<number>()
+export function* blocksOf(path: string, buffers: PartBuffers, from?: Buffer): Generator<Buffer, void, void> {
+  if (!existsSync(path)) return
+  let file: number | undefined
   try {
-    const manifest = (await readFile(join(dir, 'CURRENT'), 'latin1')).trim()
-    for (const edit of logRecords(await readFile(join(dir, manifest)))) applyEdit(edit, live)
+    file = openSync(path, 'r')
+    for (const part of partsOf(dataHandles(file, from))) {
+      const length = part.to - part.from
+      const buffer = buffers.take(length)
+      const bytes = readAt(file, buffer.subarray(0, length), part.from)
+      for (const handle of part.handles) yield content(bytes, part.from, handle)
+      buffers.give(buffer)
+    }
   } catch (error) {
-    if (error instanceof Damage || (error instanceof Error && 'code' in error)) return new Set()
-    throw error
-  }
-  return live
-}
-
-/** The records of a file in LevelDB's log format: pieces in blocks of 32 KiB, each with checksum, length and type. */
-function* logRecords(file: Buffer): Generator<Buffer> {
-  let pieces: Buffer[] = []
-  for (let at = 0; at + pieceHeader <= file.length; ) {
-    const left = logBlock - (at % logBlock)
-    if (left < pieceHeader) {
-      at += left
-      continue
-    }
-    const length = file.readUInt16LE(at + 4)
-    const type = file[at + 6] as number
-    if (type === 0 && length === 0) return
-    pieces.push(file.subarray(at + pieceHeader, at + pieceHeader + length))
-    at += pieceHeader + length
-    if (type === fullPiece || type === lastPiece) {
-      yield Buffer.concat(pieces)
-      pieces = []
-    }
+    if (!(error instanceof Damage)) throw toStorageError(error, path, 'reading a table')
+    throw storageError('corrupt', path, `a table of the database is damaged: ${error.message}`, error)
+  } finally {
+    if (file !== undefined) closeSync(file)
   }
 }
 
-/** Takes in one change of the set of tables (LevelDB's VersionEdit). */
-function applyEdit(edit: Buffer, live: Set<number>): void {
-  const cursor = new Cursor(edit, 0)
-  const skipText = () => {
-    const length = cursor.varint()
-    cursor.pos += length
+/** Where a table's blocks are, but those that end before `from`. Checks all that is no data. Throws Damage. */
+function dataHandles(file: number, from: Buffer | undefined): Handle[] {
+  const { size } = fstatSync(file)
+  const endAt = Math.max(size - endBytes, 0)
+  const end = readAt(file, Buffer.allocUnsafe(size - endAt), endAt)
+  if (end.length < footerBytes || !end.subarray(-magic.length).equals(magic))
+    throw new Damage('it has no end')
+  const footer = new ByteCursor(end, end.length - footerBytes)
+  const meta = handleAt(footer)
+  const index = handleAt(footer)
+  const read = (handle: Handle) => {
+    checkPlace(handle, size)
+    const { offset } = handle
+    const length = handle.size + trailerBytes
+    if (offset >= endAt) return content(end, endAt, handle)
+    return content(readAt(file, Buffer.allocUnsafe(length), offset), offset, handle)
   }
-  while (cursor.pos < edit.length) {
-    const tag = cursor.varint()
-    switch (tag) {
-      case editTag.comparator:
-        skipText()
-        break
-      case editTag.logNumber:
-      case editTag.nextFile:
-      case editTag.lastSequence:
-      case editTag.previousLog:
-        cursor.varint()
-        break
-      case editTag.compactPointer:
-        cursor.varint()
-        skipText()
-        break
-      case editTag.deletedFile:
-        cursor.varint()
-        live.delete(cursor.varint())
-        break
-      case editTag.newFile:
-        cursor.varint()
-        live.add(cursor.varint())
-        cursor.varint()
-        skipText()
-        skipText()
-        break
-      default:
-        throw new Damage(`the manifest has an unknown entry ${tag}`)
-    }
-  }
-}
-
-/** Checks every block of a table. Throws Damage. */
-async function verifyTable(table: TableReader): Promise<void> {
-  const length = Math.min(table.size, endBytes)
-  const end = await table.read(table.size - length, length)
-  if (length < footerBytes || !end.subarray(-magic.length).equals(magic)) throw new Damage('it has no end')
-  const footer = new Cursor(end, length - footerBytes)
-  const meta = footer.handle()
-  const index = footer.handle()
-  for (const handle of handlesIn(content(await block(table, meta)))) await block(table, handle)
-  for (const handle of handlesIn(content(await block(table, index)))) await block(table, handle)
-}
-
-/** A block with its trailer, checked; valid until the next read. */
-async function block(table: TableReader, { offset, size }: Handle): Promise<Buffer> {
-  if (!(offset + size + trailerBytes <= table.size - footerBytes))
-    throw new Damage(`a block at ${offset} goes beyond the end`)
-  const bytes = await table.read(offset, size + trailerBytes)
-  const stored = bytes.readUInt32LE(size + 1)
-  const crc = crc32c(bytes, 0, size + 1)
-  const masked = (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0
-  if (stored !== masked) throw new Damage(`the block at ${offset} does not match its checksum`)
-  return bytes
-}
-
-/** A block's content, uncompressed. */
-function content(bytes: Buffer): Buffer {
-  const size = bytes.length - trailerBytes
-  return bytes[size] === snappy ? uncompress(bytes.subarray(0, size)) : bytes.subarray(0, size)
-}
-
-/** The handles that the entries of an index block have as values. */
-function handlesIn(block: Buffer): Handle[] {
-  if (block.length < 4) throw new Damage('an index is too short')
-  const restarts = block.readUInt32LE(block.length - 4)
-  const end = block.length - 4 - 4 * restarts
-  const cursor = new Cursor(block, 0)
+  for (const [, handle] of entriesIn(read(meta))) read(handleAt(new ByteCursor(handle, 0)))
   const handles: Handle[] = []
-  while (cursor.pos < end) {
-    cursor.varint()
-    const keyBytes = cursor.varint()
-    const valueBytes = cursor.varint()
-    cursor.pos += keyBytes
-    const value = cursor.pos
-    handles.push(cursor.handle())
-    cursor.pos = value + valueBytes
+  for (const [key, value] of entriesIn(read(index))) {
+    const handle = handleAt(new ByteCursor(value, 0))
+    checkPlace(handle, size)
+    // The key is at or above the last one of the block, and has LevelDB's tail.
+    if (from !== undefined && Buffer.compare(key.subarray(0, key.length - keyTailBytes), from) < 0) continue
+    handles.push(handle)
   }
   return handles
 }
 
-/** Reads LevelDB's variable-length integers. */
-class Cursor {
-  readonly #buf: Buffer
-  pos: number
+function checkPlace({ offset, size }: Handle, fileBytes: number): void {
+  if (!(offset + size + trailerBytes <= fileBytes - footerBytes))
+    throw new Damage(`a block at ${offset} goes beyond the end`)
+}
 
-  constructor(buf: Buffer, pos: number) {
-    this.#buf = buf
-    this.pos = pos
-  }
-
-  varint(): number {
-    let value = 0
-    for (let scale = 1; scale < 2 ** 50; scale *= 128) {
-      const byte = this.#buf[this.pos++]
-      if (byte === undefined) break
-      value += (byte & 0x7f) * scale
-      if (byte < 0x80) return value
+/** Blocks that stand behind each other, in parts of `partBytes` or one block. */
+function partsOf(handles: readonly Handle[]): Part[] {
+  const parts: { from: number; to: number; handles: Handle[] }[] = []
+  for (const handle of handles) {
+    const to = handle.offset + handle.size + trailerBytes
+    const part = parts.at(-1)
+    if (part !== undefined && handle.offset === part.to && to - part.from <= partBytes) {
+      part.to = to
+      part.handles.push(handle)
+    } else {
+      parts.push({ from: handle.offset, to, handles: [handle] })
     }
-    throw new Damage('a number in it can not be read')
   }
+  return parts
+}
 
-  handle(): Handle {
-    return { offset: this.varint(), size: this.varint() }
+/** Fills `bytes` with what is in the file from `at` on. Throws Damage if there is less. */
+function readAt(file: number, bytes: Buffer, at: number): Buffer {
+  for (let filled = 0; filled < bytes.length; ) {
+    const bytesRead = readSync(file, bytes, filled, bytes.length - filled, at + filled)
+    if (bytesRead === 0) throw new Damage('it ends early')
+    filled += bytesRead
+  }
+  return bytes
+}
+
+/** A block's content, checked and uncompressed; `bytes` has the file from `from` on. */
+function content(bytes: Buffer, from: number, { offset, size }: Handle): Buffer {
+  const start = offset - from
+  const end = start + size
+  if (bytes.readUInt32LE(end + 1) !== maskedCrc32c(bytes, start, end + 1))
+    throw new Damage(`the block at ${offset} does not match its checksum`)
+  const block = bytes.subarray(start, end)
+  return bytes[end] === snappy ? uncompress(block) : block
+}
+
+function handleAt(cursor: ByteCursor): Handle {
+  return { offset: cursor.varint(), size: cursor.varint() }
+}
+
+/** Keys, with LevelDB's tail, and values of a block, in order; a value is a view of the block. Throws Damage. */
+export function* entriesIn(block: Buffer): Generator<readonly [key: Buffer, value: Buffer], void, void> {
+  if (block.length < 4) throw new Damage('a block is too short')
+  const end = block.length - 4 - 4 * block.readUInt32LE(block.length - 4)
+  if (end < 0) throw new Damage('a block is too short')
+  const cursor = new ByteCursor(block, 0)
+  let key = nothing
+  while (cursor.pos < end) {
+    const shared = cursor.varint()
+    const keyBytes = shared + cursor.varint()
+    const valueBytes = cursor.varint()
+    const valueAt = cursor.pos + keyBytes - shared
+    const next = valueAt + valueBytes
+    if (shared > key.length || keyBytes < keyTailBytes || next > end)
+      throw new Damage('a block is not well formed')
+    const before = key
+    key = Buffer.allocUnsafe(keyBytes)
+    before.copy(key, 0, 0, shared)
+    block.copy(key, shared, cursor.pos, valueAt)
+    cursor.pos = next
+    yield [key, block.subarray(valueAt, next)]
   }
 }
 
-/** Undoes Snappy's raw block format. */
-function uncompress(block: Buffer): Buffer {
-  const cursor = new Cursor(block, 0)
-  const out = Buffer.alloc(cursor.varint())
-  let to = 0
-  let from = cursor.pos
-  const little = (bytes: number): number => {
-    if (from + bytes > block.length) throw new Damage('a compressed block ends early')
-    const value = bytes === 0 ? 0 : block.readUIntLE(from, bytes)
-    from += bytes
-    return value
-  }
-  while (from < block.length) {
-    const tag = little(1)
-    if ((tag & 3) === 0) {
-      const short = tag >> 2
-      const length = 1 + (short < 60 ? short : little(short - 59))
-      block.copy(out, to, from, from + length)
-      from += length
-      to += length
-      continue
-    }
-    const length = (tag & 3) === 1 ? 4 + ((tag >> 2) & 7) : 1 + (tag >> 2)
-    const distance = (tag & 3) === 1 ? (tag >> 5) * 256 + little(1) : little((tag & 3) === 2 ? 2 : 4)
-    if (distance === 0 || distance > to) throw new Damage('a compressed block refers to what is not there')
-    for (let i = 0; i < length; i++, to++) out[to] = out[to - distance] as number
-  }
-  return out
-}
-
-// 16 tables, one behind the other, take 16 bytes a step: 0.38 ns per byte on Node.js 20, eight of them 0.65.
-const tables = (() => {
-  const all = new Int32Array(16 * 256)
-  for (let i = 0; i < 256; i++) {
-    let crc = i
-    for (let bit = 0; bit < 8; bit++) crc = (crc & 1) !== 0 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
-    all[i] = crc
-  }
-  for (let i = 256; i < all.length; i++) {
-    const before = all[i - 256]!
-    all[i] = all[before & 255]! ^ (before >>> 8)
-  }
-  return all
-})()
-
-/** CRC-32C (Castagnoli) of `buf[start, end)`. */
-function crc32c(buf: Buffer, start: number, end: number): number {
-  const t = tables
-  const view = new DataView(buf.buffer, buf.byteOffset, buf.length)
-  let crc = -1
-  let at = start
-  for (; at + 16 <= end; at += 16) {
-    const a = crc ^ view.getInt32(at, true)
-    const b = view.getInt32(at + 4, true)
-    const c = view.getInt32(at + 8, true)
-    const d = view.getInt32(at + 12, true)
-    // What depends on the step before comes last, so that the processor has done the rest by then.
-    crc = t[768 + (d & 255)]! ^ t[512 + ((d >>> 8) & 255)]! ^ t[256 + ((d >>> 16) & 255)]! ^ t[d >>> 24]!
-    crc ^=
-      t[1792 + (c & 255)]! ^
-      t[1536 + ((c >>> 8) & 255)]! ^
-      t[1280 + ((c >>> 16) & 255)]! ^
-      t[1024 + (c >>> 24)]!
-    crc ^=
-      t[2816 + (b & 255)]! ^
-      t[2560 + ((b >>> 8) & 255)]! ^
-      t[2304 + ((b >>> 16) & 255)]! ^
-      t[2048 + (b >>> 24)]!
-    crc ^=
-      t[3840 + (a & 255)]! ^
-      t[3584 + ((a >>> 8) & 255)]! ^
-      t[3328 + ((a >>> 16) & 255)]! ^
-      t[3072 + (a >>> 24)]!
-  }
-  for (; at < end; at++) crc = t[(crc ^ buf[at]!) & 255]! ^ (crc >>> 8)
-  return ~crc >>> 0
-}
+const nothing = Buffer.alloc(0)

@@ -119,7 +119,7 @@ function bound(store: CheckpointStore): CheckpointStore {
     get failure() {
       return store.failure
     },
-    load: (each, progress) => store.load(each, progress),
+    load: (...to) => store.load(...to),
     reader: () => store.reader(),
     begin: (options) => store.begin(options),
     commit: (meta) => store.commit(meta),

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict'
+import { readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { InvariantError } from '../../src/base/assert.ts'
 import { LevelCheckpoint } from '../../src/storage/checkpoint.ts'
@@ -232,6 +234,22 @@ describe('the checkpoint', () => {
       const error = await rejectsWith(openIn(t, dir), 'corrupt')
       assert.equal(error.path, checkpointDir)
     }
+  })
+
+  it('is refused if LevelDB knows of a later one behind damage in a write-ahead file', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir)
+    await storage.log.append([{ prev: 0, first: 1, last: 9, bytes: Buffer.alloc(0) }])
+    // Each in a block of the file of its own: LevelDB goes on with the next one.
+    for (const zxid of [1, 2, 3]) await commit(storage.checkpoint, zxid, { [`k${zxid}`]: 'x'.repeat(40_000) })
+    await storage.close()
+    const { checkpointDir } = layoutOf(dir, dir)
+    const log = (await readdir(checkpointDir)).find((name) => name.endsWith('.log')) ?? ''
+    const bytes = await readFile(join(checkpointDir, log))
+    bytes[60_000] = (bytes[60_000] as number) ^ 1
+    await writeFile(join(checkpointDir, log), bytes)
+    const error = await rejectsWith(openIn(t, dir), 'corrupt')
+    assert.equal(error.path, checkpointDir)
   })
 
   it('is written ahead of its commit as far as its keys are new, which counts for nothing before it', async (t) => {

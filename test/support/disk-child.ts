@@ -75,6 +75,7 @@ async function appendForever({ log, checkpoint }: Storage): Promise<void> {
 const [mode, dir] = process.argv.slice(2)
 if (process.send !== undefined && dir !== undefined) {
   const storage = await openStorage({ dataDir: dir, logDir: dir, segmentBytes: 20_000 })
+  await storage.checkpoint.load(() => {})
   report({ type: 'open' })
   if (mode === 'append') await appendForever(storage)
   else setInterval(() => {}, 1000)

@@ -45,13 +45,15 @@ export function closeAtEnd(t: TestContext, storage: Storage): Storage {
   return storage
 }
 
-/** Opens the storage in `dir` (for data and log) and closes it when the test ends. */
+/** Opens the storage in `dir` (for data and log), loads its checkpoint and closes it when the test ends. */
 export async function openIn(
   t: TestContext,
   dir: string,
   options: Partial<OpenStorageOptions> = {},
 ): Promise<Storage> {
-  return closeAtEnd(t, await openStorage({ dataDir: dir, logDir: dir, ...options }))
+  const storage = closeAtEnd(t, await openStorage({ dataDir: dir, logDir: dir, ...options }))
+  await storage.checkpoint.load(() => {})
+  return storage
 }
 
 /** A copy of a data directory as it is now. LevelDB may delete a file while that is made: then it is made again. */

@@ -76,7 +76,7 @@ export function faultyCheckpoint(inner: CheckpointStore): {
     get failure() {
       return gate.failure() ?? inner.failure
     },
-    load: (each, progress) => inner.load(each, progress),
+    load: (...to) => inner.load(...to),
     reader: () => inner.reader(),
     begin(options) {
       const failure = gate.failure()
