@@ -32,6 +32,8 @@ export type TableFile = { readonly name: string; readonly smallest: Buffer; read
 /** Names of files below a database's directory. */
 export type LiveFiles = {
   readonly tables: readonly TableFile[]
+  /** Tables that should be there and are not. */
+  readonly missing: readonly string[]
   /** What is in no table yet, oldest first. */
   readonly logs: readonly string[]
 }
@@ -42,10 +44,7 @@ type Manifest = {
   previousLog: number
 }
 
-/**
- * The files of the database in `dir`. Undefined if its manifest can not be read: of that LevelDB tells when it opens. Tables
- * that are not there are named all the same.
- */
+/** The files of the database in `dir`. Undefined if its manifest can not be read: of that LevelDB tells when it opens. */
 export async function liveFiles(dir: string): Promise<LiveFiles | undefined> {
   const manifest: Manifest = { tables: new Map(), logNumber: 0, previousLog: 0 }
   try {
@@ -61,17 +60,19 @@ export async function liveFiles(dir: string): Promise<LiveFiles | undefined> {
     const [, digits, kind] = /^(\d+)\.(ldb|sst|log)$/.exec(name) ?? []
     if (digits !== undefined) (kind === 'log' ? logNames : tableNames).set(Number(digits), name)
   }
-  const { tables, logNumber, previousLog } = manifest
-  return {
-    tables: [...tables].map(([number, range]) => ({
-      name: tableNames.get(number) ?? `${number}.ldb`.padStart(10, '0'),
-      ...range,
-    })),
-    logs: [...logNames]
-      .filter(([number]) => number >= logNumber || number === previousLog)
-      .sort(([a], [b]) => a - b)
-      .map(([, name]) => name),
+  const { logNumber, previousLog } = manifest
+  const tables: TableFile[] = []
+  const missing: string[] = []
+  for (const [number, range] of manifest.tables) {
+    const name = tableNames.get(number)
+    if (name === undefined) missing.push(`${String(number).padStart(6, '0')}.ldb`)
+    else tables.push({ name, ...range })
   }
+  const logs = [...logNames]
+    .filter(([number]) => number >= logNumber || number === previousLog)
+    .sort(([a], [b]) => a - b)
+    .map(([, name]) => name)
+  return { tables, missing, logs }
 }
 
 /**

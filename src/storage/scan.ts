@@ -9,13 +9,14 @@ import { join } from 'node:path'
 import { setImmediate as othersTurn } from 'node:timers/promises'
 import { ByteCursor, Damage } from './byte-cursor.ts'
 import { storageError, toStorageError } from './errors.ts'
-import { isThere } from './files.ts'
 import { keyTailBytes, liveFiles, logRecords, type TableFile } from './manifest.ts'
 import { blocksOf, entriesIn, PartBuffers } from './tables.ts'
 
 /** Of a record's version: it has a value, or says that there is none any more. */
 const valueTag = 1
 const batchHeaderBytes = 12
+/** Others have a turn after so many bytes, a millisecond's work: the log is being opened meanwhile, in many steps. */
+const turnBytes = 256 << 10
 
 /** A version of a record; of two with the same key that with the higher sequence number is newer. */
 type Version = { readonly key: Buffer; readonly sequence: number; readonly value: Buffer | undefined }
@@ -44,10 +45,9 @@ export async function scannable(dir: string): Promise<Scannable> {
     const files = await liveFiles(dir)
     if (files === undefined)
       throw storageError('corrupt', dir, 'the manifest of the database can not be read')
-    for (const { name } of files.tables) {
-      const path = join(dir, name)
-      if (!(await isThere(path))) throw storageError('corrupt', path, 'a table of the database is missing')
-    }
+    const [missing] = files.missing
+    if (missing !== undefined)
+      throw storageError('corrupt', join(dir, missing), 'a table of the database is missing')
     const tables = [...files.tables].sort((a, b) => Buffer.compare(a.smallest, b.smallest))
     return { dir, tables, logged: await versionsIn(dir, files.logs) }
   } catch (error) {
@@ -76,11 +76,11 @@ export async function scan(
   let table = ahead.next().value
   try {
     let done: Buffer | undefined
+    let handedOut = 0
     for (;;) {
       const least = leastOf(sources)
       // A table is opened when its turn has come.
       if (table !== undefined && (least === undefined || Buffer.compare(table.smallest, least.at.key) <= 0)) {
-        await othersTurn()
         begin(versionsOf(blocksOf(join(dir, table.name), buffers, from)))
         table = ahead.next().value
         continue
@@ -89,7 +89,14 @@ export async function scan(
       const { key, value } = least.at
       const isNewest = done === undefined || !key.equals(done)
       done = key
-      if (isNewest && value !== undefined && Buffer.compare(key, from) >= 0) each(key, value)
+      if (isNewest && value !== undefined && Buffer.compare(key, from) >= 0) {
+        each(key, value)
+        handedOut += value.length
+        if (handedOut >= turnBytes) {
+          handedOut = 0
+          await othersTurn()
+        }
+      }
       const next = least.rest.next().value
       if (next === undefined) sources.delete(least)
       else least.at = next

@@ -4,7 +4,7 @@
 //
 // All of it is synchronous: what a start reads is mostly in memory already, and to hand one read to a thread and back
 // costs this one more than the copy does.
-import { closeSync, existsSync, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as othersTurn } from 'node:timers/promises'
 import { ByteCursor, Damage } from './byte-cursor.ts'
@@ -45,7 +45,8 @@ export class PartBuffers {
 
 /**
  * Rejects with StorageError, naming the file, if a table that the database in `dir` consists of is damaged. Other tables
- * there, which a crash may have left half written, do not count. Costs reading the tables once.
+ * there, which a crash may have left half written, do not count, and of one that is missing LevelDB tells when it opens.
+ * Costs reading the tables once.
  */
 export async function verifyTables(dir: string): Promise<void> {
   const buffers = new PartBuffers()
@@ -57,11 +58,9 @@ export async function verifyTables(dir: string): Promise<void> {
 
 /**
  * The contents of a table's blocks, checked, in the order of their keys; each is valid until the next one. Those whose keys are
- * all below `from` are left out. Throws StorageError if the table is damaged. One that is not there has no blocks: of
- * that LevelDB tells when it opens.
+ * all below `from` are left out. Throws StorageError.
  */
 export function* blocksOf(path: string, buffers: PartBuffers, from?: Buffer): Generator<Buffer, void, void> {
-  if (!existsSync(path)) return
   let file: number | undefined
   try {
     file = openSync(path, 'r')
