@@ -6,7 +6,7 @@ export const tableBytes = 4 << 20
 const calmBytesPerMs = 8 << 10
 const calmMs = 500
 
-/** Whether it is time to make a table of `bytes`, which were appended within `ms`. */
-export function isTimeForTable(bytes: number, ms: number): boolean {
-  return bytes >= tableBytes && ms >= calmMs && bytes <= ms * calmBytesPerMs
+/** Whether it is time to make tables of `untabled` bytes, when `recent` ones of them were appended within `ms`. */
+export function isTimeForTables(untabled: number, recent: number, ms: number): boolean {
+  return untabled >= tableBytes && ms >= calmMs && recent <= ms * calmBytesPerMs
 }

@@ -4,7 +4,7 @@
 import { assert, InvariantError } from '../base/assert.ts'
 import { epochOf, formatZxid } from '../base/zxid.ts'
 import type { Entry, Epochs, VotingAt } from '../zab/types.ts'
-import { isTimeForTable } from './calm.ts'
+import { isTimeForTables, tableBytes } from './calm.ts'
 import { chunkBytes, type Db, mappedBytesMax } from './database.ts'
 import { fromLeaderRemedy, storageError, toStorageError } from './errors.ts'
 import { probeRoom } from './files.ts'
@@ -180,7 +180,8 @@ export class LevelLog implements LogStore {
     active.untabled += bytes
     if (this.#options.sync) this.#writeAhead.wrote(bytes, entries.length)
     if (active.bytes >= this.#segmentBytes / 2) this.#next ??= this.#prepare()
-    if (isTimeForTable(active.untabled, performance.now() - this.#tablesAt)) this.#makeTables()
+    const ms = performance.now() - this.#tablesAt
+    if (isTimeForTables(this.#segments.untabled, active.untabled, ms)) this.#makeTables()
   }
 
   async saveEpochs(epochs: Epochs): Promise<void> {
@@ -499,7 +500,7 @@ export class LevelLog implements LogStore {
   /** Makes tables in the background; a failure fails the store. */
   #makeTables(): void {
     this.#tablesAt = performance.now()
-    this.#writeAhead.fileEnds()
+    if (this.#segments.active.untabled >= tableBytes) this.#writeAhead.fileEnds()
     // A failure is kept by the gate and rejects the next write.
     this.#gate.guard('making a table of the log', () => this.#segments.makeTables()).catch(() => {})
   }

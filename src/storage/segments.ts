@@ -105,6 +105,13 @@ export class Segments {
     return this.#list.map(({ number }) => number)
   }
 
+  /** Bytes of what is in no table and worth one, about. */
+  get untabled(): number {
+    let sum = 0
+    for (const { untabled } of this.#list) if (untabled >= tableBytes) sum += untabled
+    return sum
+  }
+
   /** Where entries are appended. */
   get active(): Segment {
     assert(!this.#closed, `${this.#dir} is closed`)

@@ -1,22 +1,20 @@
 import assert from 'node:assert/strict'
 import { it } from 'node:test'
-import { isTimeForTable, tableBytes } from '../../src/storage/calm.ts'
+import { isTimeForTables, tableBytes } from '../../src/storage/calm.ts'
 
 const mib = 1 << 20
 
-it('a table of the log is made when there is enough for one, and little is appended', () => {
-  const slowly = 2000
+it('tables of the log are made when there is enough for one, and little is appended', () => {
+  const amounts = [tableBytes - 1, tableBytes]
   assert.deepEqual(
-    [tableBytes - 1, tableBytes].map((bytes) => isTimeForTable(bytes, slowly)),
+    amounts.map((bytes) => isTimeForTables(bytes, bytes, 2000)),
     [false, true],
   )
-  assert.deepEqual(
-    [499, 512].map((ms) => isTimeForTable(tableBytes, ms)),
-    [false, true],
-  )
+  const after = (untabled: number, recent: number, times: number[]) =>
+    times.map((ms) => isTimeForTables(untabled, recent, ms))
+  assert.deepEqual(after(tableBytes, tableBytes, [499, 512]), [false, true])
   // 30 MiB in a second, and nothing more since.
-  assert.deepEqual(
-    [1000, 3800, 3900].map((ms) => isTimeForTable(30 * mib, ms)),
-    [false, false, true],
-  )
+  assert.deepEqual(after(30 * mib, 30 * mib, [1000, 3800, 3900]), [false, false, true])
+  // They filled a segment, and little came into the next one.
+  assert.deepEqual(after(30 * mib, 1000, [499, 500]), [false, true])
 })
