@@ -103,22 +103,6 @@ test('what V8 has compiled while a command ran is taken by the next one', async 
   })
 })
 
-test('new objects keep to the room that V8 begins with, however many stay in use', async () => {
-  const text = `import { getHeapSpaceStatistics } from 'node:v8'
-    import { loadProgram } from ${JSON.stringify(loader)}
-    const room = () => getHeapSpaceStatistics().find((space) => space.space_name === 'new_space').space_size
-    const first = room()
-    loadProgram()
-    const used = []
-    for (let i = 0; i < 1_000_000; i++) used.push({ i })
-    console.log(first, room(), used.length)`
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', text])
-  const [first, last] = stdout.trim().split(' ').map(Number)
-  assert.ok(first !== undefined && last !== undefined && first > 0)
-  // There are two halves, of which V8 asks the system for the second one when it first needs it.
-  assert.ok(last <= 2 * first, `${first} bytes became ${last}`)
-})
-
 test('a program that was not built is told from one that was', () => {
   assert.equal(loadProgram(join(tmpdir(), 'nothing-here')), undefined)
 })
