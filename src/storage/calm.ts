@@ -2,11 +2,12 @@
 
 /** So much is worth a table. */
 export const tableBytes = 4 << 20
-/** Where fewer bytes are appended per ms, for so many ms, the disk has time for a table beside them. */
-const calmBytesPerMs = 8 << 10
-const calmMs = 500
+/** How often it is looked at, ms. */
+export const calmMs = 500
+/** Where no more is appended from one look to the next, the disk has time for a table beside it. */
+export const calmBytes = 4 << 20
 
-/** Whether it is time to make tables of `untabled` bytes, when `recent` ones of them were appended within `ms`. */
-export function isTimeForTables(untabled: number, recent: number, ms: number): boolean {
-  return untabled >= tableBytes && ms >= calmMs && recent <= ms * calmBytesPerMs
+/** Whether it is time to make tables of `untabled` bytes, when `recent` bytes were appended since it was looked at before. */
+export function isTimeForTables(untabled: number, recent: number): boolean {
+  return untabled >= tableBytes && recent <= calmBytes
 }

@@ -4,7 +4,7 @@
 import { assert, InvariantError } from '../base/assert.ts'
 import { epochOf, formatZxid } from '../base/zxid.ts'
 import type { Entry, Epochs, VotingAt } from '../zab/types.ts'
-import { isTimeForTables, tableBytes } from './calm.ts'
+import { calmMs, isTimeForTables, tableBytes } from './calm.ts'
 import { chunkBytes, type Db, mappedBytesMax } from './database.ts'
 import { fromLeaderRemedy, storageError, toStorageError } from './errors.ts'
 import { probeRoom } from './files.ts'
@@ -68,8 +68,11 @@ export class LevelLog implements LogStore {
   #tail: Tail
   /** The segment that follows when that is full, from when it is half full on. */
   #next: Promise<Segment> | undefined
-  /** When the active segment began, or tables were made: monotonic, ms. */
-  #tablesAt = performance.now()
+  /** Looks whether there is time to make tables: not when something is appended, which would then wait for them. */
+  readonly #calm: NodeJS.Timeout
+  /** Bytes appended since it looked. */
+  #recent = 0
+  #makingTables = false
   /** Of the active segment. */
   #writeAhead: WriteAhead
   #appending = false
@@ -92,6 +95,7 @@ export class LevelLog implements LogStore {
     this.#votings = found.votings
     this.#tail = found.tail
     this.#writeAhead = new WriteAhead(found.segments.active.dir, bufferBytes)
+    this.#calm = setInterval(() => this.#makeTablesIfCalm(), calmMs).unref()
   }
 
   /** Makes an empty log for data `dataId`, where there is none with any history. Rejects with StorageError. */
@@ -178,10 +182,9 @@ export class LevelLog implements LogStore {
     this.#votings = votings
     active.bytes += bytes
     active.untabled += bytes
+    this.#recent += bytes
     if (this.#options.sync) this.#writeAhead.wrote(bytes, entries.length)
     if (active.bytes >= this.#segmentBytes / 2) this.#next ??= this.#prepare()
-    const ms = performance.now() - this.#tablesAt
-    if (isTimeForTables(this.#segments.untabled, active.untabled, ms)) this.#makeTables()
   }
 
   async saveEpochs(epochs: Epochs): Promise<void> {
@@ -355,6 +358,7 @@ export class LevelLog implements LogStore {
     await this.#gate.inOrder(async () => {
       if (this.#closed) return
       this.#closed = true
+      clearInterval(this.#calm)
       await this.#writeAhead.close()
       await this.#next?.catch(() => {})
       await this.#segments.close()
@@ -487,7 +491,6 @@ export class LevelLog implements LogStore {
   async #begin(next: Segment, before: readonly Segment[]): Promise<void> {
     next.start = this.#lastZxid
     this.#tail = { from: this.#lastZxid, lasts: [] }
-    this.#tablesAt = performance.now()
     this.#removeLater(this.#segments.replace([...before, next]))
     await this.#writeAheadIn(next)
   }
@@ -497,12 +500,21 @@ export class LevelLog implements LogStore {
     this.#writeAhead = new WriteAhead(dir, bufferBytes)
   }
 
-  /** Makes tables in the background; a failure fails the store. */
-  #makeTables(): void {
-    this.#tablesAt = performance.now()
+  /** Makes tables in the background if there is time; a failure fails the store. */
+  #makeTablesIfCalm(): void {
+    const recent = this.#recent
+    this.#recent = 0
+    if (this.#makingTables || this.failure !== undefined) return
+    if (!isTimeForTables(this.#segments.untabled, recent)) return
+    this.#makingTables = true
     if (this.#segments.active.untabled >= tableBytes) this.#writeAhead.fileEnds()
     // A failure is kept by the gate and rejects the next write.
-    this.#gate.guard('making a table of the log', () => this.#segments.makeTables()).catch(() => {})
+    this.#gate
+      .guard('making a table of the log', () => this.#segments.makeTables())
+      .catch(() => {})
+      .finally(() => {
+        this.#makingTables = false
+      })
   }
 
   /** Deletes segments in the background; a failure fails the store. */
