@@ -9,7 +9,7 @@ import { crcBytes } from '../base/crc32.ts'
 import { NONE, type NodeFields, type NodeRef, type NodeStat } from './store.ts'
 import { equalBytes, hashName } from './store-bytes.ts'
 import { Extras, isWhole, NO_EXTRA } from './store-extras.ts'
-import { addRoom, type Roomy, removeRoom } from './store-room.ts'
+import { addRoom, removeRoom, type SlotPage } from './store-room.ts'
 import { setStamp, timeOf, zxidOf } from './store-words.ts'
 
 const recordWords = 17
@@ -67,24 +67,14 @@ const longName = 255
 /** What the parent's word holds in a record that is not in use; `nextSibling` then links the page's next such slot. */
 const unused = -2
 
-interface RecordPage extends Roomy {
-  readonly id: number
-  /** Records in use. */
-  live: number
-  /** First released record as a slot of this page, or NONE. */
-  free: number
-  /** Slots from here on were never used, and their memory was never touched. */
-  used: number
-}
-
 /** The records of all znodes. Getters and setters take a reference in use and do not check it. */
 export class Records {
   // One entry per page; where a page was given back they are empty and its number is in #vacant.
   readonly #words: Int32Array[] = []
   readonly #bytes: Uint8Array[] = []
   readonly #chains: Int32Array[] = []
-  readonly #pages: RecordPage[] = []
-  readonly #roomy: RecordPage[] = []
+  readonly #pages: SlotPage[] = []
+  readonly #roomy: SlotPage[] = []
   readonly #vacant: number[] = []
   readonly #extras = new Extras()
   #count = 0
@@ -212,7 +202,7 @@ export class Records {
     return page !== undefined && (node & pageMask) < page.used && this.parent(node) !== unused
   }
 
-  #addPage(): RecordPage {
+  #addPage(): SlotPage {
     const id = this.#vacant.pop() ?? this.#pages.length
     assert(id < pagesMax, `the store is full: ${this.#count} znodes`)
     const page = this.#setPage(id, pageRecords)
@@ -221,9 +211,9 @@ export class Records {
   }
 
   /** Makes page `id` one of `records` slots, all or none, that were never used. */
-  #setPage(id: number, records: number): RecordPage {
+  #setPage(id: number, records: number): SlotPage {
     const buffer = new ArrayBuffer(records * recordBytes)
-    const page: RecordPage = { id, live: 0, free: NONE, used: 0, roomIndex: -1 }
+    const page: SlotPage = { id, live: 0, free: NONE, used: 0, roomIndex: -1 }
     this.#words[id] = new Int32Array(buffer)
     this.#bytes[id] = new Uint8Array(buffer)
     this.#chains[id] = new Int32Array(records * chainWords)
@@ -231,7 +221,7 @@ export class Records {
     return page
   }
 
-  #dropPage(page: RecordPage): void {
+  #dropPage(page: SlotPage): void {
     removeRoom(this.#roomy, page)
     this.#setPage(page.id, 0)
     this.#vacant.push(page.id)

@@ -6,6 +6,17 @@ export interface Roomy {
   roomIndex: number
 }
 
+/** A page of slots, of which some are in use. */
+export interface SlotPage extends Roomy {
+  readonly id: number
+  /** Slots in use. */
+  live: number
+  /** First released slot of this page, or NONE; each links the next one. */
+  free: number
+  /** Slots from here on were never used, and their memory was never touched. */
+  used: number
+}
+
 /** Adds a page that is in no set. */
 export function addRoom<Page extends Roomy>(pages: Page[], page: Page): void {
   page.roomIndex = pages.length

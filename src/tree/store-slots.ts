@@ -2,7 +2,7 @@
 // one in use is given back. It knows nothing of what is in them.
 import { assert } from '../base/assert.ts'
 import { NONE } from './store.ts'
-import { addRoom, type Roomy, removeRoom } from './store-room.ts'
+import { addRoom, removeRoom, type SlotPage } from './store-room.ts'
 
 const pageShift = 10
 const pageSlots = 1 << pageShift
@@ -10,16 +10,6 @@ const pageMask = pageSlots - 1
 const noWords = new Int32Array(0)
 /** Slots stay below 2^30, as references of znodes do. */
 const pagesMax = 2 ** 30 / pageSlots
-
-interface SlotPage extends Roomy {
-  readonly id: number
-  /** Slots in use. */
-  live: number
-  /** First released slot of this page, or NONE; its first word links the next one. */
-  free: number
-  /** Slots from here on were never used, and their memory was never touched. */
-  used: number
-}
 
 /** Slots of `slotWords` words. Functions take a slot in use and do not check it. */
 export class Slots {
@@ -56,7 +46,10 @@ export class Slots {
     return (page.id << pageShift) | slot
   }
 
-  /** Frees a slot for reuse; a page without any goes back when another page's worth is free. */
+  /**
+   * Frees a slot for reuse, whose first word then links the next free one. A page without any in use goes back when another
+   * page's worth is free.
+   */
   release(slot: number): void {
     const page = this.#pages[slot >>> pageShift]!
     this.words(slot)[this.at(slot)] = page.free
