@@ -6,16 +6,21 @@ import { crc32 } from 'node:zlib'
 /** From here on the native one is faster. */
 const nativeBytesMin = 512
 
-/** Eight tables of 256: table k has what a byte does that k more bytes follow. */
-const table = new Int32Array(8 * 256)
-for (let byte = 0; byte < 256; byte++) {
-  let crc = byte
-  for (let bit = 0; bit < 8; bit++) crc = (crc & 1) === 0 ? crc >>> 1 : (crc >>> 1) ^ 0xedb88320
-  table[byte] = crc
-}
-for (let i = 256; i < table.length; i++) {
-  const before = table[i - 256]!
-  table[i] = table[before & 255]! ^ (before >>> 8)
+const table = crcTables(0xedb88320, 8)
+
+/** So many tables of 256, one behind the other: table k has what a byte does that k more bytes follow. `polynomial` is reflected. */
+export function crcTables(polynomial: number, count: number): Int32Array {
+  const tables = new Int32Array(count * 256)
+  for (let byte = 0; byte < 256; byte++) {
+    let crc = byte
+    for (let bit = 0; bit < 8; bit++) crc = (crc & 1) === 0 ? crc >>> 1 : (crc >>> 1) ^ polynomial
+    tables[byte] = crc
+  }
+  for (let i = 256; i < tables.length; i++) {
+    const before = tables[i - 256]!
+    tables[i] = tables[before & 255]! ^ (before >>> 8)
+  }
+  return tables
 }
 
 /** The running CRC of no bytes. */

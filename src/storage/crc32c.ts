@@ -1,19 +1,8 @@
 // CRC-32C, with which LevelDB guards its blocks and records; zlib has the other polynomial only.
+import { crcTables } from '../base/crc32.ts'
 
-// 16 tables, one behind the other, take 16 bytes a step: 0.38 ns per byte on Node.js 20, eight of them 0.65.
-const tables = (() => {
-  const all = new Int32Array(16 * 256)
-  for (let i = 0; i < 256; i++) {
-    let crc = i
-    for (let bit = 0; bit < 8; bit++) crc = (crc & 1) !== 0 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
-    all[i] = crc
-  }
-  for (let i = 256; i < all.length; i++) {
-    const before = all[i - 256]!
-    all[i] = all[before & 255]! ^ (before >>> 8)
-  }
-  return all
-})()
+// 16 tables take 16 bytes a step: 0.38 ns per byte on Node.js 20, eight of them 0.65.
+const tables = crcTables(0x82f63b78, 16)
 
 /** CRC-32C (Castagnoli) of `buf[start, end)`. */
 export function crc32c(buf: Buffer, start: number, end: number): number {
