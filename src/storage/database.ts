@@ -95,11 +95,6 @@ export class Database {
   }
 
   /** As of WriteGate. */
-  inOrder<T>(work: () => Promise<T>): Promise<T> {
-    return this.#gate.inOrder(work)
-  }
-
-  /** As of WriteGate. */
   guard(doing: string, work: () => Promise<void>): Promise<void> {
     return this.#gate.guard(doing, work)
   }

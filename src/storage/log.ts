@@ -4,7 +4,7 @@
 import { assert, InvariantError } from '../base/assert.ts'
 import { epochOf, formatZxid } from '../base/zxid.ts'
 import type { Entry, Epochs, VotingAt } from '../zab/types.ts'
-import { calmMs, isTimeForTables, tableBytes } from './calm.ts'
+import { calmMs, isTimeForTables } from './calm.ts'
 import { chunkBytes, type Db, mappedBytesMax } from './database.ts'
 import { fromLeaderRemedy, storageError, toStorageError } from './errors.ts'
 import { probeRoom } from './files.ts'
@@ -20,7 +20,7 @@ import {
   type StoredEntry,
   zxidOfKey,
 } from './records.ts'
-import { bufferBytes, type Segment, Segments } from './segments.ts'
+import { bufferBytes, isWorthTable, type Segment, Segments } from './segments.ts'
 import type { LogIndex, LogStore, StorageError, StorageLogger } from './types.ts'
 import { WriteAhead } from './write-ahead.ts'
 import { WriteGate } from './write-gate.ts'
@@ -507,7 +507,7 @@ export class LevelLog implements LogStore {
     if (this.#makingTables || this.failure !== undefined) return
     if (!isTimeForTables(this.#segments.untabled, recent)) return
     this.#makingTables = true
-    if (this.#segments.active.untabled >= tableBytes) this.#writeAhead.fileEnds()
+    if (isWorthTable(this.#segments.active)) this.#writeAhead.fileEnds()
     // A failure is kept by the gate and rejects the next write.
     this.#gate
       .guard('making a table of the log', () => this.#segments.makeTables())

@@ -108,7 +108,7 @@ export class Segments {
   /** Bytes of what is in no table and worth one, about. */
   get untabled(): number {
     let sum = 0
-    for (const { untabled } of this.#list) if (untabled >= tableBytes) sum += untabled
+    for (const segment of this.#list) if (isWorthTable(segment)) sum += segment.untabled
     return sum
   }
 
@@ -188,7 +188,7 @@ export class Segments {
    */
   async makeTables(): Promise<void> {
     for (const segment of this.#list.toReversed()) {
-      if (segment.untabled < tableBytes || this.#closed) continue
+      if (!isWorthTable(segment) || this.#closed) continue
       this.retain([segment])
       try {
         // Opening makes a table of all that is in none, and so does compacting a range that no key is in.
@@ -235,6 +235,11 @@ export class Segments {
   #wake(): void {
     for (const resolve of this.#waiting.splice(0)) resolve()
   }
+}
+
+/** Whether `makeTables` makes one of what the segment has in none. */
+export function isWorthTable({ untabled }: Segment): boolean {
+  return untabled >= tableBytes
 }
 
 function isOpening({ status }: Db): boolean {
