@@ -32,27 +32,54 @@ export class WriteGate {
 
   /** Runs `work` when all writes before it are done, within the call if there is none, and lets no other begin. */
   async inOrder<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#writing) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    this.#writing = true
+    if (!this.enter()) await this.turn()
     try {
       return await work()
     } finally {
-      const next = this.#waiting.shift()
-      if (next === undefined) this.#writing = false
-      else next()
+      this.leave()
     }
   }
 
   /** Runs a write out of order. Rejects with the failure if there is one; becomes failed if it rejects. */
   async guard<T>(doing: string, work: () => Promise<T>): Promise<T> {
-    if (this.#failure !== undefined) throw this.#failure
+    this.check()
     try {
       return await work()
     } catch (error) {
-      if (error instanceof InvariantError) throw error
-      this.#failure ??= toStorageError(error, this.#path, doing)
-      throw this.#failure
+      throw this.failed(doing, error)
     }
+  }
+
+  // What `write` consists of, for a write that is made so often that its promises and closures would be felt.
+
+  /** Lets no other write begin until `leave`; false if one is under way, and then it is to be waited for (`turn`). */
+  enter(): boolean {
+    if (this.#writing) return false
+    this.#writing = true
+    return true
+  }
+
+  /** Resolves when all writes before are done, and lets no other begin until `leave`. */
+  turn(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve))
+  }
+
+  leave(): void {
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#writing = false
+    else next()
+  }
+
+  /** Throws the failure if there is one. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
+  /** A write has thrown `error`. Becomes failed, and gives what is to be thrown. */
+  failed(doing: string, error: unknown): unknown {
+    if (error instanceof InvariantError) return error
+    this.#failure ??= toStorageError(error, this.#path, doing)
+    return this.#failure
   }
 
   /** Runs a read; what it throws becomes a StorageError. */
