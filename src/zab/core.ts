@@ -117,6 +117,7 @@ export function createCore(options: CoreOptions): Core {
     abstaining: false,
     peers: [],
     announced: silent,
+    draft: { ...silent },
     sessions: options.firstSession ?? 0,
     reads: 0,
     role: createLooking(),

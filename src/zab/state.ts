@@ -87,6 +87,9 @@ export type Leading = {
   settling: number
 }
 
+/** Something that is being made. */
+type Draft<T> = { -readonly [key in keyof T]: T[key] }
+
 /** State of the core. Fields are for reading from outside. */
 export type Core = {
   readonly id: number
@@ -121,6 +124,8 @@ export type Core = {
   readonly peers: Peer[]
   /** What the connected peers know of this server. */
   announced: Status
+  /** What they should know: made anew in every step, in the same place, and seldom another (status.ts). */
+  readonly draft: Draft<Status>
   sessions: number
   reads: number
   role: Looking | Following | Leading

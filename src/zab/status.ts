@@ -38,21 +38,31 @@ export function isCandidate(core: Core): boolean {
 }
 
 export function statusOf(core: Core): Status {
-  const { role } = core
+  return { ...describe(core) }
+}
+
+/** The status as the core's draft, which is written over at the next call. */
+function describe(core: Core): Status {
+  const { role, draft } = core
+  Object.assign(draft, silent)
   switch (role.type) {
-    case 'looking': {
-      const blank = isBlank(core) || core.needsSnapshot
-      const own: Status = { ...silent, leader: role.vote, blank, committedVoting: knownVoting(core) }
-      return isCandidate(core) ? asCandidate(core, own, core.epochs.current, endOf(core.history)) : own
-    }
+    case 'looking':
+      draft.leader = role.vote
+      draft.blank = isBlank(core) || core.needsSnapshot
+      draft.committedVoting = knownVoting(core)
+      if (isCandidate(core)) candidate(core, core.epochs.current, endOf(core.history))
+      break
     case 'following':
-      return { ...silent, state: 'following', leader: role.leader }
-    case 'leading': {
-      const own: Status = { ...silent, state: 'leading', leader: core.id }
-      if (role.phase === 'broadcast') return { ...own, epoch: role.epoch }
-      return asCandidate(core, own, role.credential.current, role.credential.last)
-    }
+      draft.state = 'following'
+      draft.leader = role.leader
+      break
+    case 'leading':
+      draft.state = 'leading'
+      draft.leader = core.id
+      if (role.phase === 'broadcast') draft.epoch = role.epoch
+      else candidate(core, role.credential.current, role.credential.last)
   }
+  return draft
 }
 
 /**
@@ -70,16 +80,20 @@ function knownVoting({ inForce, history, committed }: Core): number {
   return votings[known]?.zxid ?? 0
 }
 
-function asCandidate(core: Core, status: Status, current: number, last: number): Status {
-  const { votings } = core.quorum
-  const blanks = core.alone ? 'any' : last === 0 ? 'empty' : 'none'
-  return { ...status, candidate: true, current, last, blanks, votings, reconfigured: core.inForce.zxid > 0 }
+function candidate({ draft, quorum, alone, inForce }: Core, current: number, last: number): void {
+  draft.candidate = true
+  draft.current = current
+  draft.last = last
+  draft.blanks = alone ? 'any' : last === 0 ? 'empty' : 'none'
+  draft.votings = quorum.votings
+  draft.reconfigured = inForce.zxid > 0
 }
 
 /** Tells every connected peer if there is news. */
 export function announce(core: Core): void {
-  const status = statusOf(core)
-  if (isSame(status, core.announced)) return
+  const draft = describe(core)
+  if (isSame(draft, core.announced)) return
+  const status = { ...draft }
   core.announced = status
   for (const peer of core.peers) send(core, peer.id, status)
 }
