@@ -11,7 +11,11 @@ const sliceConnections = 64
 /** See file header. */
 export class Flushes {
   readonly #clock: Clock
-  #replies: Connection[] = []
+  /** The first `#replyCount` of these have replies. The array keeps its room for the next turn. */
+  #replies: (Connection | undefined)[] = []
+  #replyCount = 0
+  /** The array of the turn before. */
+  #spare: (Connection | undefined)[] = []
   #events: Connection[] = []
   /** Of `#events` these are done. */
   #position = 0
@@ -22,12 +26,12 @@ export class Flushes {
 
   /** Whether anything is left for a turn. */
   get pending(): boolean {
-    return this.#replies.length > 0 || this.#events.length > 0
+    return this.#replyCount > 0 || this.#events.length > 0
   }
 
   /** The connection has replies, and perhaps events. */
   add(connection: Connection): void {
-    this.#replies.push(connection)
+    this.#replies[this.#replyCount++] = connection
   }
 
   /** The connection has events and nothing else. */
@@ -37,12 +41,21 @@ export class Flushes {
 
   /** Flushes all that have replies, and of the others what there is time for. */
   run(): void {
-    const replies = this.#replies
-    if (replies.length > 0) {
-      this.#replies = []
-      for (const connection of replies) connection.flush()
-    }
+    if (this.#replyCount > 0) this.#runReplies()
     if (this.#events.length > 0) this.#runEvents()
+  }
+
+  #runReplies(): void {
+    const replies = this.#replies
+    const count = this.#replyCount
+    // What comes up meanwhile is for the next turn.
+    this.#replies = this.#spare
+    this.#replyCount = 0
+    this.#spare = replies
+    for (let i = 0; i < count; i++) {
+      replies[i]?.flush()
+      replies[i] = undefined
+    }
   }
 
   #runEvents(): void {

@@ -28,16 +28,23 @@ export type JournalOptions = {
 export class Journal {
   readonly #options: JournalOptions
   #queue: Change[] = []
-  #busy = false
+  /** At which the disk is at work, since `#began`. */
+  #underWay: Change | undefined
+  #began = 0
   #failed = false
   /** Truncations asked for and not done. */
   #truncations = 0
-  /** Counts `clear`s: what an earlier life still has under way is not reported. */
-  #life = 0
   #waiting: (() => void)[] = []
+  // Made once, and not for each change.
+  readonly #onDone = () => this.#done()
+  readonly #onFailed = (error: unknown) => this.#fail(error)
 
   constructor(options: JournalOptions) {
     this.#options = options
+  }
+
+  get #busy(): boolean {
+    return this.#underWay !== undefined
   }
 
   /** Nothing is under way or waits. */
@@ -101,7 +108,6 @@ export class Journal {
   /** Forgets what waits, and works again after a failure. Nothing may be under way (asserted). */
   clear(): void {
     assert(!this.#busy, 'the journal is cleared while it writes')
-    this.#life++
     this.#queue = []
     this.#truncations = 0
     this.#failed = false
@@ -119,38 +125,35 @@ export class Journal {
   #begin(): void {
     const change = this.#queue.shift()
     if (change === undefined) return
-    this.#busy = true
     const { log, clock } = this.#options
-    const began = clock.now()
-    const life = this.#life
+    this.#underWay = change
+    this.#began = clock.now()
     const done =
       change.type === 'append'
         ? log.append(change.entries)
         : change.type === 'truncate'
           ? log.truncate(change.zxid)
           : change.work()
-    done.then(
-      () => this.#done(change, began, life),
-      (error: unknown) => this.#fail(error, life),
-    )
+    done.then(this.#onDone, this.#onFailed)
   }
 
   /** The next change goes to the disk before this one is reported, so that the disk is never idle. */
-  #done(change: Change, began: number, life: number): void {
-    this.#busy = false
+  #done(): void {
+    const change = this.#underWay
+    assert(change !== undefined, 'a change is done that was not begun')
     const { onDurable, onTruncated, clock } = this.#options
+    const ms = clock.now() - this.#began
+    this.#underWay = undefined
     if (change.type === 'truncate') this.#truncations--
-    if (life === this.#life) this.#begin()
+    this.#begin()
     this.#wake()
-    if (life !== this.#life) return
-    if (change.type === 'append')
-      onDurable(lastOf(change.entries), clock.now() - began, transactionsOf(change.entries))
+    if (change.type === 'append') onDurable(lastOf(change.entries), ms, transactionsOf(change.entries))
     else if (change.type === 'truncate') onTruncated(change.zxid)
   }
 
-  #fail(error: unknown, life: number): void {
-    this.#busy = false
-    if (life === this.#life && !this.#failed) {
+  #fail(error: unknown): void {
+    this.#underWay = undefined
+    if (!this.#failed) {
       this.#failed = true
       this.#options.onFailure(error)
     }

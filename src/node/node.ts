@@ -111,6 +111,8 @@ export class Node implements Backend, PeerHandler {
   #core: Core | undefined
   #turnPlanned = false
   readonly #flushes: Flushes
+  /** A turn is under way that ends with a flush: who needs one gets it without another turn. */
+  #flushComes = false
   #stalledConnections = new Set<Connection>()
   /** What makes them, for the secret that the tree has had of late. */
   #passwords: { readonly secret: Uint8Array; readonly of: (session: number) => Buffer } | undefined
@@ -180,8 +182,8 @@ export class Node implements Backend, PeerHandler {
     this.#journal = new Journal({
       log: storage.log,
       clock,
-      onDurable: (zxid, ms, transactions) => this.#guard(() => this.#durable(zxid, ms, transactions)),
-      onTruncated: (zxid) => this.#guard(() => this.#settle(() => this.#handle({ type: 'truncated', zxid }))),
+      onDurable: (zxid, ms, transactions) => this.#durable(zxid, ms, transactions),
+      onTruncated: (zxid) => this.#guard(() => this.#settle({ type: 'truncated', zxid })),
       onFailure: (error) => this.#guard(() => this.#diskFailed(error)),
     })
     this.replica = new Replica({
@@ -214,7 +216,7 @@ export class Node implements Backend, PeerHandler {
       snapCount: config.snapCount,
       random: parts.random,
       onDone: (ms) => this.stats.checkpointTime.record(ms),
-      onTrim: (zxid) => this.#guard(() => this.#settle(() => this.#handle({ type: 'trimmed', zxid }))),
+      onTrim: (zxid) => this.#guard(() => this.#settle({ type: 'trimmed', zxid })),
       onFatal: (error) => this.#fail(error),
     })
     this.#peers = parts.peers?.(this) ?? noPeers
@@ -233,7 +235,7 @@ export class Node implements Backend, PeerHandler {
       clock,
       logger,
       onInstalled: (tree, voting) => this.#guard(() => this.#snapshotInstalled(tree, voting)),
-      onAborted: () => this.#guard(() => this.#settle(() => this.#handle({ type: 'snapshotAborted' }))),
+      onAborted: () => this.#guard(() => this.#settle({ type: 'snapshotAborted' })),
     })
     this.#recovery = new Recovery({
       storage,
@@ -290,7 +292,7 @@ export class Node implements Backend, PeerHandler {
     })
     if (!config.standalone) this.stats.lookings++
     this.#readOnly.end()
-    this.#settle(() => this.#handle({ type: 'start', now: this.#clock.now() }))
+    this.#settle({ type: 'start', now: this.#clock.now() })
     if (this.#coreTick === undefined && !config.standalone) this.#planCoreTick()
     this.#peers.setMembers(this.#members.list)
     this.#peers.resume()
@@ -316,7 +318,7 @@ export class Node implements Backend, PeerHandler {
     })
     this.#writable = false
     this.#leadership?.rest()
-    this.#settle(() => this.#handle({ type: 'resign' }))
+    this.#settle({ type: 'resign' })
     const timer = this.#clock.after(this.config.tickTime, () => this.#resigned())
     await done
     timer.cancel()
@@ -557,30 +559,39 @@ export class Node implements Backend, PeerHandler {
   }
 
   /** What happened between servers or to the disk: the core decides, then everything that follows is done. */
-  #settle(action: () => void): void {
-    action()
+  #settle(event: Event): void {
+    this.#handle(event)
     this.#advance()
   }
 
   #planTurn(): void {
     if (this.#turnPlanned) return
     this.#turnPlanned = true
-    this.#clock.soon(() => {
-      this.#turnPlanned = false
-      this.#guard(() => this.#advance())
-    })
+    this.#clock.soon(this.#turn)
+  }
+
+  /** Made once, and not for each turn. */
+  readonly #turn = () => {
+    this.#turnPlanned = false
+    this.handled()
   }
 
   /** Proposes or forwards what has gathered, applies what is committed, and lets replies out. */
   #advance(): void {
-    if (this.#writable) this.#role?.sendRequests()
     // What a learner applies others have already: its acknowledgement can wait for a few replies, and not for many.
-    const answersFirst = this.#role instanceof FollowingRole && this.replica.lag <= answeredFirstMax
-    if (!answersFirst) this.#peers.flush()
-    this.replica.advance()
-    this.#role?.applied()
-    if (this.#role !== undefined && !(this.#serving && this.#writable)) this.#takeUp(this.#role)
-    if (this.#syncs.count > 0) this.#syncs.complete(this.tree.zxid)
+    let answersFirst = false
+    this.#flushComes = true
+    try {
+      if (this.#writable) this.#role?.sendRequests()
+      answersFirst = this.#role instanceof FollowingRole && this.replica.lag <= answeredFirstMax
+      if (!answersFirst) this.#peers.flush()
+      this.replica.advance()
+      this.#role?.applied()
+      if (this.#role !== undefined && !(this.#serving && this.#writable)) this.#takeUp(this.#role)
+      if (this.#syncs.count > 0) this.#syncs.complete(this.tree.zxid)
+    } finally {
+      this.#flushComes = false
+    }
     this.#flush()
     if (answersFirst) this.#peers.flush()
     if (this.#votersCame && !this.replica.behind) this.#dismissClients()
@@ -614,12 +625,22 @@ export class Node implements Backend, PeerHandler {
   }
 
   received(from: number, message: PeerMessage): void {
-    this.#guard(() => this.#received(from, message))
+    if (this.#fatal) return
+    try {
+      this.#received(from, message)
+    } catch (error) {
+      this.#caught(error)
+    }
   }
 
   /** At once, and not in a turn of its own: a lone write waits for several such hops. */
   handled(): void {
-    this.#guard(() => this.#advance())
+    if (this.#fatal) return
+    try {
+      this.#advance()
+    } catch (error) {
+      this.#caught(error)
+    }
   }
 
   #received(from: number, message: PeerMessage): void {
@@ -762,7 +783,7 @@ export class Node implements Backend, PeerHandler {
     this.#parts.storage.log.saveEpochs(epochs).then(
       () =>
         this.#guard(() => {
-          if (core === this.#core) this.#settle(() => this.#handle({ type: 'epochsSaved', epochs }))
+          if (core === this.#core) this.#settle({ type: 'epochsSaved', epochs })
         }),
       (error: unknown) => this.#guard(() => this.#diskFailed(error)),
     )
@@ -778,7 +799,7 @@ export class Node implements Backend, PeerHandler {
       })
       .then((entries) =>
         this.#guard(() => {
-          if (core === this.#core) this.#settle(() => this.#handle({ type: 'entriesRead', id, to, entries }))
+          if (core === this.#core) this.#settle({ type: 'entriesRead', id, to, entries })
         }),
       )
   }
@@ -914,11 +935,16 @@ export class Node implements Backend, PeerHandler {
   }
 
   #durable(zxid: number, ms: number, transactions: number): void {
-    this.stats.fsync.record(ms)
-    this.stats.batchSize.record(transactions)
-    if (ms > this.config.fsyncWarningMs)
-      this.logger.warn({ ms: Math.round(ms) }, 'a sync of the log took long; it holds up every write')
-    this.#settle(() => this.#handle({ type: 'durable', zxid }))
+    if (this.#fatal) return
+    try {
+      this.stats.fsync.record(ms)
+      this.stats.batchSize.record(transactions)
+      if (ms > this.config.fsyncWarningMs)
+        this.logger.warn({ ms: Math.round(ms) }, 'a sync of the log took long; it holds up every write')
+      this.#settle({ type: 'durable', zxid })
+    } catch (error) {
+      this.#caught(error)
+    }
   }
 
   #snapshotInstalled(tree: Tree, voting: VotingAt | undefined): void {
@@ -927,12 +953,10 @@ export class Node implements Backend, PeerHandler {
     this.replica.reset()
     const { zxid } = this.tree
     this.#configurationApplied()
-    this.#settle(() =>
-      this.#handle(
-        voting === undefined
-          ? { type: 'snapshotInstalled', zxid }
-          : { type: 'snapshotInstalled', zxid, voting },
-      ),
+    this.#settle(
+      voting === undefined
+        ? { type: 'snapshotInstalled', zxid }
+        : { type: 'snapshotInstalled', zxid, voting },
     )
   }
 
@@ -1011,12 +1035,12 @@ export class Node implements Backend, PeerHandler {
 
   flushLater(connection: Connection): void {
     this.#flushes.add(connection)
-    this.#planTurn()
+    if (!this.#flushComes) this.#planTurn()
   }
 
   flushEventsLater(connection: Connection): void {
     this.#flushes.addEvents(connection)
-    this.#planTurn()
+    if (!this.#flushComes) this.#planTurn()
   }
 
   #flush(): void {
@@ -1039,14 +1063,19 @@ export class Node implements Backend, PeerHandler {
 
   // ---------------------------------------------------------------- when something fails
 
+  /** What every write passes through does the same without a closure. */
   #guard(action: () => void): void {
     if (this.#fatal) return
     try {
       action()
     } catch (error) {
-      if (error instanceof PeerFault) throw error
-      this.#fail(error)
+      this.#caught(error)
     }
+  }
+
+  #caught(error: unknown): void {
+    if (error instanceof PeerFault) throw error
+    this.#fail(error)
   }
 
   #fail(error: unknown): void {
@@ -1089,7 +1118,7 @@ export class Node implements Backend, PeerHandler {
       this.#guard(() => {
         const now = this.#clock.now()
         this.#lookout.look(now, this.#core)
-        this.#settle(() => this.#handle({ type: 'tick', now }))
+        this.#settle({ type: 'tick', now })
         this.#readOnly.consider()
       })
       this.#planCoreTick()

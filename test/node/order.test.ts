@@ -44,10 +44,32 @@ test('a follower answers few requests before it acknowledges, and acknowledges b
   }
 })
 
+test('a reply leaves in the turn that applies its transaction, and takes none of its own', async (t) => {
+  const { did, submit, quiet, turnsPlanned } = await ensemble(t)
+  for (const id of [leader, follower]) {
+    did.length = 0
+    const before = turnsPlanned()
+    submit(id, 1)
+    await quiet()
+    assert.deepEqual(
+      did.filter((one) => one.endsWith('replies')),
+      [`${id} replies`],
+    )
+    // The one in which requests gather.
+    assert.equal(turnsPlanned() - before, 1)
+  }
+})
+
 /** A leader and a follower that serve; the third server is down. `disk` is the follower's. */
 async function ensemble(t: TestContext) {
   const did: string[] = []
-  const clock = manualClock()
+  let planned = 0
+  const clock = overriding(manualClock(), {
+    soon: (callback) => {
+      planned++
+      setImmediate(callback)
+    },
+  })
   const nodes = new Map<number, Node>()
   const servers = [1, 2, 3].map((id) => `${id}=127.0.0.1:${2880 + id}:${3880 + id}`)
   const settings = Object.entries({
@@ -110,7 +132,8 @@ async function ensemble(t: TestContext) {
       node.submit(Op.create, 0, 0, [], body, 0, body.length, client, clock.now())
     }
   }
-  return { did, submit, quiet, disk: disks.get(follower) as ReturnType<typeof faultyLog>['faults'] }
+  const disk = disks.get(follower) as ReturnType<typeof faultyLog>['faults']
+  return { did, submit, quiet, disk, turnsPlanned: () => planned }
 }
 
 /** Connections that deliver in a later turn what is flushed, all of it at once. */
