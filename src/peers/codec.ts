@@ -2,12 +2,11 @@
 //
 //   u32 length of the rest | u32 length of the head | head: msgpack [[kind, field, …], …] | the bytes of the fields
 //
-// A field of bytes is only its length in the head, and the bytes follow in order: they are neither copied into the
-// packer nor out of the frame, and big ones are given to the socket as they are. Rows are by position, never records
-// with names. A frame of length 0 is a sign of life. What is decoded was checked: types, ranges, lengths.
-import { Packr, RESERVE_START_SPACE } from 'msgpackr'
-import { assertNever } from '../base/assert.ts'
-import { readU32, writeU32 } from '../base/bytes.ts'
+// A field of bytes is only its length in the head, and the bytes follow in order: they are not copied out of the frame.
+// Rows are by position, never records with names. A frame of length 0 is a sign of life. Here is what both sides know, and
+// the receiving side: what is decoded was checked, types, ranges and lengths. The sending side is encode.ts.
+import { Packr } from 'msgpackr'
+import { readU32 } from '../base/bytes.ts'
 import { maxEpoch } from '../base/zxid.ts'
 import type { Status } from '../zab/messages.ts'
 import type { Entry, Voting, VotingAt } from '../zab/types.ts'
@@ -20,18 +19,14 @@ export const defaultMaxFrameBytes = 64 << 20
 /** The frame that says nothing but that its sender is alive. */
 export const keepalive: Buffer = Buffer.alloc(4)
 
-/** Messages of about this many bytes go into one frame, so that the receiver can begin before all have come. */
-const frameTargetBytes = 256 << 10
-/** Bytes of at least this length are not copied together with what is around them. */
-const ownPieceBytes = 16 << 10
-const lengthBytes = 4
+export const lengthBytes = 4
 /** Both lengths. */
-const prefixBytes = 8
+export const prefixBytes = 8
 /** What a sink takes (storage/types.ts). */
 const maxKeyBytes = 65535
 
 /** The first number of every message. Changing one, or the fields after it, means a new protocol version. */
-const Kind = {
+export const Kind = {
   status: 1,
   followerInfo: 2,
   newEpoch: 3,
@@ -63,187 +58,12 @@ const Kind = {
   snapshotFailed: 29,
 } as const
 
-const states: readonly Status['state'][] = ['looking', 'following', 'leading']
-const blankRules: readonly Status['blanks'][] = ['none', 'empty', 'any']
+export const states: readonly Status['state'][] = ['looking', 'following', 'leading']
+export const blankRules: readonly Status['blanks'][] = ['none', 'empty', 'any']
 
 const packr = new Packr({ useRecords: false })
-/** For what a checkpoint's meta carries: records, so that a Map comes back as a Map and an object as an object. */
+/** For what a checkpoint's meta carries (encode.ts). */
 const statePackr = new Packr({ useRecords: true })
-
-type Field = number | boolean | null | readonly Field[]
-type Row = readonly Field[]
-
-/**
- * The messages as frames, each cut into pieces to be written one after another. Pieces may be the messages' own bytes. A
- * frame is made when it is asked for: the one before it is on its way by then. Throws RangeError if a single message is
- * longer than `maxFrameBytes`.
- */
-export function* encodeFrames(
-  messages: readonly PeerMessage[],
-  maxFrameBytes: number = defaultMaxFrameBytes,
-): Generator<readonly Uint8Array[]> {
-  let rows: Row[] = []
-  let attached: Uint8Array[] = []
-  let size = 0
-  for (const message of messages) {
-    const before = attached.length
-    const row = toRow(message, attached)
-    let added = row.length
-    for (let i = before; i < attached.length; i++) added += attached[i]!.byteLength
-    if (size > 0 && size + added > frameTargetBytes) {
-      const own = attached.splice(before)
-      yield frameOf(rows, attached, maxFrameBytes)
-      rows = []
-      attached = own
-      size = 0
-    }
-    rows.push(row)
-    size += added
-  }
-  if (rows.length > 0) yield frameOf(rows, attached, maxFrameBytes)
-}
-
-function frameOf(rows: readonly Row[], attached: readonly Uint8Array[], max: number): Uint8Array[] {
-  const pieces: Uint8Array[] = []
-  const head: Buffer = packr.pack(rows, RESERVE_START_SPACE | prefixBytes)
-  let total = head.length
-  for (const bytes of attached) total += bytes.byteLength
-  if (total - lengthBytes > max) {
-    throw new RangeError(`a message of ${total - lengthBytes} bytes for another server; the limit is ${max}`)
-  }
-  writeU32(head, 0, total - lengthBytes)
-  writeU32(head, lengthBytes, head.length - prefixBytes)
-  let run: Uint8Array[] = [head]
-  let runBytes = head.length
-  for (const bytes of attached) {
-    if (bytes.byteLength < ownPieceBytes) {
-      run.push(bytes)
-      runBytes += bytes.byteLength
-      continue
-    }
-    if (runBytes > 0) pieces.push(joined(run, runBytes))
-    pieces.push(bytes)
-    run = []
-    runBytes = 0
-  }
-  if (runBytes > 0) pieces.push(joined(run, runBytes))
-  return pieces
-}
-
-function joined(parts: readonly Uint8Array[], total: number): Uint8Array {
-  if (parts.length === 1) return parts[0]!
-  const all = Buffer.allocUnsafe(total)
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.byteLength
-  }
-  return all
-}
-
-function toRow(message: PeerMessage, attached: Uint8Array[]): Row {
-  switch (message.type) {
-    case 'status': {
-      const { state, leader, candidate, current, last, epoch, blank, blanks } = message
-      const place = [states.indexOf(state), leader ?? null, candidate, current, last, epoch]
-      const votings = message.votings.map(votingToRow)
-      const electors = [votings, message.reconfigured, message.committedVoting]
-      return [Kind.status, ...place, blank, blankRules.indexOf(blanks), ...electors]
-    }
-    case 'followerInfo':
-      return [Kind.followerInfo, message.session, message.accepted, message.observer, message.blank]
-    case 'newEpoch':
-      return [Kind.newEpoch, message.session, message.epoch]
-    case 'ackEpoch':
-      return [Kind.ackEpoch, message.session, message.current, message.last, message.needsSnapshot]
-    case 'find':
-      return [Kind.find, message.session, message.zxid]
-    case 'found':
-      return [Kind.found, message.session, message.zxid]
-    case 'diff':
-      return [Kind.diff, message.session, message.after]
-    case 'snapshot':
-      return [Kind.snapshot, message.session]
-    case 'installed':
-      return [Kind.installed, message.session, message.zxid]
-    case 'proposal':
-      return [Kind.proposal, message.session, message.committed, entriesToRow(message.entries, attached)]
-    case 'ack':
-      return [Kind.ack, message.session, message.zxid]
-    case 'newLeader':
-      return [Kind.newLeader, message.session, message.epoch]
-    case 'ackNewLeader':
-      return [Kind.ackNewLeader, message.session]
-    case 'upToDate':
-      return [Kind.upToDate, message.session, message.committed]
-    case 'commit':
-      return [Kind.commit, message.session, message.zxid]
-    case 'ping':
-      return [Kind.ping, message.session, message.seq]
-    case 'pong':
-      return [Kind.pong, message.session, message.seq]
-    case 'forward':
-      return [Kind.forward, message.session, attach(message.bytes, attached)]
-    case 'sync':
-      return [Kind.sync, message.session, message.id]
-    case 'synced':
-      return [Kind.synced, message.session, message.id, message.zxid]
-    case 'claim':
-      return [Kind.claim, message.session, message.id, message.client, message.timeoutMs]
-    case 'claimed':
-      return [Kind.claimed, message.session, message.id, message.open, message.zxid]
-    case 'moved':
-      return [Kind.moved, message.session, message.client]
-    case 'touches':
-      return [Kind.touches, message.session, message.clients, message.timeouts]
-    case 'digest':
-      return [Kind.digest, message.session, message.zxid, message.high, message.low]
-    case 'divergence':
-      return [Kind.divergence, message.session, message.zxid]
-    case 'snapshotPart': {
-      const keys = message.keys.map((key) => attach(key, attached))
-      return [
-        Kind.snapshotPart,
-        message.session,
-        keys,
-        message.values.map((value) => attach(value, attached)),
-      ]
-    }
-    case 'snapshotEnd': {
-      const { zxid, nodes, digestHigh, digestLow, state } = message.meta
-      const stateBytes = attach(statePackr.pack(state), attached)
-      const voting = message.voting === undefined ? null : votingAtToRow(message.voting)
-      return [Kind.snapshotEnd, message.session, zxid, nodes, digestHigh, digestLow, stateBytes, voting]
-    }
-    case 'snapshotFailed':
-      return [Kind.snapshotFailed, message.session]
-    default:
-      return assertNever(message)
-  }
-}
-
-/** Remembers `bytes` for the frame; their length is the field. */
-function attach(bytes: Uint8Array, attached: Uint8Array[]): number {
-  attached.push(bytes)
-  return bytes.byteLength
-}
-
-/** Five fields per entry, in one row. */
-function entriesToRow(entries: readonly Entry[], attached: Uint8Array[]): Row {
-  const row: Field[] = []
-  for (const { prev, first, last, bytes, voting } of entries) {
-    row.push(prev, first, last, attach(bytes, attached), voting === undefined ? null : votingToRow(voting))
-  }
-  return row
-}
-
-function votingToRow({ voters, groups, weights }: Voting): Row {
-  return [voters, groups, weights]
-}
-
-function votingAtToRow({ zxid, voting }: VotingAt): Row {
-  return [zxid, votingToRow(voting)]
-}
 
 /** Cuts what arrives into frames and these into messages. One per connection. */
 export class FrameReader {

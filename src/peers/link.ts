@@ -1,7 +1,8 @@
 // A connection in use: messages in and out, and what is known of its health. It says once that it is down and why, and
 // never makes a new connection; network.ts decides about that.
 import type { Socket } from 'node:net'
-import { encodeFrames, FrameReader, keepalive } from './codec.ts'
+import { FrameReader, keepalive } from './codec.ts'
+import { FrameWriter } from './encode.ts'
 import type { Remote } from './handshake.ts'
 import type { PeerMessage } from './messages.ts'
 import { lossReason } from './trouble.ts'
@@ -68,7 +69,7 @@ export class Link {
   readonly #socket: Socket
   readonly #owner: LinkOwner
   readonly #reader: FrameReader
-  #queue: PeerMessage[] = []
+  readonly #writer: FrameWriter
   #over = false
   /** Who waits for `drained`. */
   #waiting: (() => void)[] = []
@@ -84,6 +85,7 @@ export class Link {
     this.#socket = options.socket
     this.#owner = owner
     this.#reader = new FrameReader(options.maxFrameBytes)
+    this.#writer = new FrameWriter((pieces) => this.#write(pieces), options.maxFrameBytes)
     const socket = options.socket
     socket.on('data', (chunk: Buffer) => this.feed(chunk))
     socket.on('drain', () => this.#release())
@@ -119,24 +121,23 @@ export class Link {
     this.#owner.handled()
   }
 
-  /** Queues a message; true if it is the first since the last flush. */
-  send(message: PeerMessage): boolean {
-    return !this.#over && this.#queue.push(message) === 1
-  }
-
-  /** Writes what is queued, a frame at a time. If the link ends with that, its owner hears of it in a later turn. */
-  flush(): void {
-    if (this.#over || this.#queue.length === 0) return
-    const messages = this.#queue
-    this.#queue = []
+  /** Adds a message to what goes with the next flush. If it ends the link, the owner hears of that in a later turn. */
+  send(message: PeerMessage): void {
+    if (this.#over) return
     try {
-      for (const pieces of encodeFrames(messages, this.#options.maxFrameBytes)) this.#write(pieces)
+      this.#writer.add(message)
     } catch (error) {
       if (!(error instanceof RangeError)) throw error
       this.#downSoon(error.message)
       return
     }
-    this.traffic.messagesSent += messages.length
+    this.traffic.messagesSent++
+  }
+
+  /** Writes what was sent. If the link ends with that, its owner hears of it in a later turn. */
+  flush(): void {
+    if (this.#over || this.#writer.isEmpty) return
+    this.#writer.flush()
     const backlog = this.backlogBytes
     if (backlog > this.#options.maxBacklogBytes) {
       this.#downSoon(`${backlog} bytes wait to be sent to it; the limit is ${this.#options.maxBacklogBytes}`)
@@ -148,7 +149,8 @@ export class Link {
     if (!this.#over) this.#write([keepalive])
   }
 
-  #write(pieces: readonly Uint8Array[]): void {
+  /** True if the system has taken all of it. */
+  #write(pieces: readonly Uint8Array[]): boolean {
     const socket = this.#socket
     if (pieces.length > 1) socket.cork()
     for (const piece of pieces) {
@@ -158,6 +160,7 @@ export class Link {
     if (pieces.length > 1) socket.uncork()
     this.traffic.writes++
     this.sentAt = this.#options.now()
+    return socket.writableLength === 0
   }
 
   /** Flushes; resolves when little waits here, or the link is over. */
@@ -178,7 +181,6 @@ export class Link {
   destroy(): void {
     if (this.#over) return
     this.#over = true
-    this.#queue = []
     this.#socket.destroy()
     this.#release()
   }

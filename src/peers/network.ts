@@ -148,7 +148,6 @@ class Network implements TcpPeers {
   readonly #sockets = new Set<Socket>()
   /** Accepted, handshake not done, oldest first, by remote address and port. */
   readonly #arriving = new Map<string, Socket>()
-  #dirty: Link[] = []
   #server: Server | undefined
   /** `listen` has succeeded, `close` has not been called. */
   #running = false
@@ -217,15 +216,11 @@ class Network implements TcpPeers {
   }
 
   send(to: number, message: PeerMessage): void {
-    const link = this.#relations.get(to)?.up
-    if (link?.send(message) === true) this.#dirty.push(link)
+    this.#relations.get(to)?.up?.send(message)
   }
 
   flush(): void {
-    if (this.#dirty.length === 0) return
-    const dirty = this.#dirty
-    this.#dirty = []
-    for (const link of dirty) link.flush()
+    for (const { up } of this.#relations.values()) up?.flush()
   }
 
   drained(to: number): Promise<void> {

@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { pack } from 'msgpackr'
+import { InvariantError } from '../../src/base/assert.ts'
 import { maxEpoch } from '../../src/base/zxid.ts'
-import { decodeFrame, encodeFrames, FrameReader, keepalive } from '../../src/peers/codec.ts'
+import { decodeFrame, FrameReader, keepalive } from '../../src/peers/codec.ts'
+import { FrameWriter } from '../../src/peers/encode.ts'
 import type { PeerMessage } from '../../src/peers/messages.ts'
 import { PeerFault } from '../../src/peers/types.ts'
 
@@ -141,8 +143,18 @@ const byType: { readonly [T in PeerMessage['type']]: fc.Arbitrary<PeerMessage> }
 }
 const anyMessage = fc.oneof(...Object.values(byType))
 
+/** The pieces of each frame. */
+function framesOf(list: readonly PeerMessage[], maxFrameBytes?: number): (readonly Uint8Array[])[] {
+  const frames: (readonly Uint8Array[])[] = []
+  // They are kept: the writer may not use them again.
+  const writer = new FrameWriter((pieces) => frames.push(pieces) < 0, maxFrameBytes)
+  for (const message of list) writer.add(message)
+  writer.flush()
+  return frames
+}
+
 function encoded(list: readonly PeerMessage[]): Buffer {
-  return Buffer.concat([...encodeFrames(list)].flat())
+  return Buffer.concat(framesOf(list).flat())
 }
 
 /** The messages of `bytes`, given to a reader in pieces that end at `cuts`. */
@@ -214,18 +226,61 @@ test('codec: a turn of small messages is one piece', () => {
     committed: i,
   }))
   assert.deepEqual(
-    [...encodeFrames(list)].map((pieces) => pieces.length),
+    framesOf(list).map((pieces) => pieces.length),
     [1],
   )
 })
 
 test('codec: big bytes are neither copied when they are sent nor out of the frame they came in', () => {
   const big = Buffer.alloc(100_000, 1)
-  const pieces = [...encodeFrames([{ type: 'forward', session: 7, bytes: big }])].flat()
+  const pieces = framesOf([{ type: 'forward', session: 7, bytes: big }]).flat()
   assert.ok(pieces.includes(big))
   const all = Buffer.concat(pieces)
   const [message] = read(all)
   assert.equal(message?.type === 'forward' && message.bytes.buffer, all.buffer)
+})
+
+test('codec: bytes around big ones are pieces of their own, in order', () => {
+  const [small, big] = [Buffer.from('small'), Buffer.alloc(20_000, 2)]
+  const list: PeerMessage[] = [small, big, small, small, big, big, small].map((bytes) => {
+    return { type: 'forward', session: 7, bytes }
+  })
+  const [pieces, ...more] = framesOf(list)
+  assert.deepEqual([pieces?.length, more], [6, []])
+  assert.deepEqual(read(encoded(list)), list)
+})
+
+test('codec: a buffer that the system is done with serves again, and one that it is not stays as it is', () => {
+  const seen: Uint8Array[] = []
+  let isDone = true
+  const writer = new FrameWriter((pieces) => {
+    seen.push(...pieces)
+    return isDone
+  })
+  const send = (zxid: number) => {
+    writer.add({ type: 'commit', session: 7, zxid })
+    assert.equal(writer.isEmpty, false)
+    writer.flush()
+    assert.equal(writer.isEmpty, true)
+    return read(Buffer.from(seen.at(-1) as Uint8Array))
+  }
+  assert.deepEqual(send(1), [{ type: 'commit', session: 7, zxid: 1 }])
+  isDone = false
+  assert.deepEqual(send(2), [{ type: 'commit', session: 7, zxid: 2 }])
+  assert.deepEqual(send(3), [{ type: 'commit', session: 7, zxid: 3 }])
+  const [first, second, third] = seen.map(({ buffer }) => buffer)
+  assert.equal(first, second)
+  assert.notEqual(second, third)
+  assert.deepEqual(read(Buffer.from(seen[1] as Uint8Array)), [{ type: 'commit', session: 7, zxid: 2 }])
+})
+
+test('codec: a number that is not whole is never sent', () => {
+  assert.throws(() => framesOf([{ type: 'commit', session: 7, zxid: 1.5 }]), InvariantError)
+})
+
+test('codec: more messages than a list can count are several frames', () => {
+  const list: PeerMessage[] = Array.from({ length: 70_000 }, () => ({ type: 'snapshot', session: 7 }))
+  assert.equal(read(encoded(list)).length, list.length)
 })
 
 test('codec: many bytes of messages are more than one frame, each about the target', () => {
@@ -247,7 +302,7 @@ test('codec: many bytes of messages are more than one frame, each about the targ
 
 test('codec: a message above the limit is not encoded, and a frame above it not read', () => {
   const message: PeerMessage = { type: 'forward', session: 7, bytes: Buffer.alloc(2000) }
-  assert.throws(() => [...encodeFrames([message], 1000)], RangeError)
+  assert.throws(() => framesOf([message], 1000), RangeError)
   assert.throws(() => new FrameReader(1000).push(encoded([message]), () => true), PeerFault)
 })
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { encodeFrames, FrameReader } from '../../src/peers/codec.ts'
+import { encodeMessages } from '../../sim/whole/parcel.ts'
+import { FrameReader } from '../../src/peers/codec.ts'
 import type { PeerMessage } from '../../src/peers/messages.ts'
 import { RefusalCode } from '../../src/peers/refusals.ts'
 import { PeerFault } from '../../src/peers/types.ts'
@@ -27,7 +28,7 @@ const forward = (length: number, fill = 1): PeerMessage => ({
   session: 1,
   bytes: Buffer.alloc(length, fill),
 })
-const framed = (...messages: PeerMessage[]) => Buffer.concat([...encodeFrames(messages)].flat())
+const framed = (...messages: PeerMessage[]) => encodeMessages(messages)
 
 /** Two servers that are connected, 1 and 2. */
 async function pair(t: TestContext, options: Parameters<typeof startPeers>[2] = {}) {
