@@ -23,6 +23,13 @@ export function createFlatStore(options: FlatStoreOptions = {}): Store {
 const slash = 0x2f
 const scratchBytesMin = 1024
 
+/** The children of a znode. */
+type Family = { readonly parent: NodeRef; first: NodeRef; count: number }
+
+function noFamily(): Family {
+  return { parent: NONE, first: NONE, count: 0 }
+}
+
 function checkName(length: number): void {
   assert(length > 0 && length <= maxNameLength, 'a name is empty or too long to be stored')
 }
@@ -36,6 +43,9 @@ class FlatStore implements Store {
   readonly #slab = new Slab((owner, block) => this.#blockMoved(owner, block))
   #dataBytes = 0
   #pathBytes = 1
+  /** Loading: the siblings that are coming in, their parent's links not written yet, and who has children so far. */
+  #family: Family = noFamily()
+  #parents: NodeRef[] = []
   /** For paths on their way to and from a string; holds nothing between calls. */
   #scratch = Buffer.alloc(scratchBytesMin)
 
@@ -100,10 +110,10 @@ class FlatStore implements Store {
     checkName(end - start)
     const node = this.#records.allocate()
     this.#records.setNameLength(node, end - start)
-    this.#setName(node, buf, start, end)
+    const hash = this.#setName(node, parent, buf, start, end)
     this.#link(parent, node)
     this.#pathBytes += this.pathLength(node)
-    this.#index.insert(node, hashName(parent, buf, start, end) & this.#hashMask)
+    this.#index.insert(node, hash)
     return node
   }
 
@@ -125,65 +135,64 @@ class FlatStore implements Store {
       return
     }
     checkName(end - start)
-    this.#records.restore(node, parent, end - start, fields)
-    this.#setName(node, buf, start, end)
+    if (parent !== this.#family.parent) this.#takeUp(parent)
+    const family = this.#family
+    const { first } = family
+    this.#records.restore(node, parent, first, end - start, fields)
+    if (first !== NONE) this.#records.setPrevSibling(first, node)
+    family.first = node
+    family.count++
+    this.#records.setHash(node, this.#setName(node, parent, buf, start, end))
+    this.#pathBytes += end - start
+  }
+
+  /**
+   * Loading: the next znodes are children of `parent`, which may not be there yet. Siblings were mostly created one after
+   * another, and come so.
+   */
+  #takeUp(parent: NodeRef): void {
+    const records = this.#records
+    const { parent: before, first, count } = this.#family
+    if (before !== NONE) {
+      records.setFirstChild(before, first)
+      records.setNumChildren(before, count)
+    }
+    if (parent === NONE) {
+      this.#family = noFamily()
+      return
+    }
+    records.expect(parent)
+    this.#family = { parent, first: records.firstChild(parent), count: records.numChildren(parent) }
+    if (this.#family.count === 0) this.#parents.push(parent)
   }
 
   settle(): void {
     const records = this.#records
+    this.#takeUp(NONE)
     records.settle(this.root)
-    this.#index.reserve(records.count)
-    for (let node = 0; node < records.limit; ) node = this.#settleSiblings(node)
-  }
-
-  /**
-   * Links and indexes the znodes from `from` on that have the same parent as the first of them: siblings were mostly created
-   * one after another, and lie so. Returns the reference of the first one that has another parent.
-   */
-  #settleSiblings(from: NodeRef): NodeRef {
-    const records = this.#records
-    let node = from
-    while (node === this.root || !records.isLive(node)) if (++node === records.limit) return node
-    const parent = records.parent(node)
-    if (!records.isLive(parent)) throw new InvariantError(`the parent of znode ${node} is missing`)
-    const above = parent === this.root ? 1 : this.pathLength(parent) + 1
-    let first = records.firstChild(parent)
-    let count = 0
-    let pathBytes = 0
-    for (; records.isLive(node) && records.parent(node) === parent; node++) {
-      if (first !== NONE) records.setPrevSibling(first, node)
-      records.setNextSibling(node, first)
-      first = node
-      count++
-      pathBytes += above + records.nameLength(node)
-      this.#index.insert(node, this.#hash(node, parent) & this.#hashMask)
+    this.#index.fill(this.root)
+    const parents = this.#parents
+    this.#parents = []
+    for (const parent of parents)
+      if (!records.isLive(parent))
+        throw new InvariantError(`the parent of znode ${records.firstChild(parent)} is missing`)
+    // Of the paths only the names are counted yet.
+    for (const parent of parents) {
+      const above = parent === this.root ? 1 : this.pathLength(parent) + 1
+      this.#pathBytes += records.numChildren(parent) * above
     }
-    records.setFirstChild(parent, first)
-    records.setNumChildren(parent, records.numChildren(parent) + count)
-    this.#pathBytes += pathBytes
-    return node
   }
 
-  /** The hash of a name that is stored. */
-  #hash(node: NodeRef, parent: NodeRef): number {
-    const length = this.#records.nameLength(node)
-    if (length <= inlineNameBytes) return this.#records.hashOfInlineName(node, parent)
-    const block = this.#records.nameBlock(node)
-    const at = this.#slab.offset(block)
-    return hashName(parent, this.#slab.bytes(block), at, at + length)
-  }
-
-  /** Keeps the bytes of a name, whose length the record has. */
-  #setName(node: NodeRef, buf: Uint8Array, start: number, end: number): void {
+  /** Keeps the bytes of a name, whose length the record has; gives its hash. */
+  #setName(node: NodeRef, parent: NodeRef, buf: Uint8Array, start: number, end: number): number {
     const records = this.#records
     const length = end - start
-    if (length <= inlineNameBytes) {
-      records.setInlineName(node, buf, start, length)
-    } else {
-      const block = this.#slab.allocate(node * 2 + 1, length)
-      this.#slab.write(block, buf, start, length)
-      records.setNameBlock(node, block)
-    }
+    if (length <= inlineNameBytes)
+      return records.setInlineName(node, parent, buf, start, length) & this.#hashMask
+    const block = this.#slab.allocate(node * 2 + 1, length)
+    this.#slab.write(block, buf, start, length)
+    records.setNameBlock(node, block)
+    return hashName(parent, buf, start, end) & this.#hashMask
   }
 
   /** Makes `node` the first child of `parent`. */

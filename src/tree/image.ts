@@ -314,7 +314,7 @@ export class ImageReader {
     }
   }
 
-  /** All records are there: links the znodes, checks the totals and builds what is derived. Throws as `record`. */
+  /** All records are there: checks the totals and builds what is derived. Throws as `record`. */
   finish(totals: ImageTotals, state: ImageState, zxid: number): void {
     const tree = this.#tree
     for (const number of this.#dead.keys()) throw new ImageError(`segment ${number} is missing`)

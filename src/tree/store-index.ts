@@ -36,9 +36,20 @@ export class NameIndex {
     return this.#segments.length * segmentBuckets * 4
   }
 
-  /** Makes an empty index as large as it is with `entries`, so that filling it splits no bucket. */
-  reserve(entries: number): void {
-    assert(this.#entries === 0, 'a name index is enlarged that is in use')
+  /** Takes all records but `root`, whose hashes are set, into an empty index, which splits no bucket for it. */
+  fill(root: NodeRef): void {
+    assert(this.#entries === 0, 'a name index is filled that is in use')
+    const records = this.#records
+    this.#reserve(records.count)
+    for (let node = 0; node < records.limit; node++) {
+      if (node === root || !records.isLive(node)) continue
+      this.#push(this.#bucketOf(records.hash(node)), node)
+      this.#entries++
+    }
+  }
+
+  /** Makes an empty index as large as it is with `entries`. */
+  #reserve(entries: number): void {
     while (this.#buckets * recordsPerBucketMax < entries) {
       if (this.#buckets === this.#segments.length * segmentBuckets) this.#addSegment()
       this.#buckets = Math.min(entries, this.#segments.length * segmentBuckets)

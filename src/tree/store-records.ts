@@ -7,7 +7,7 @@
 import { assert } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
 import { NONE, type NodeFields, type NodeRef, type NodeStat } from './store.ts'
-import { equalBytes, hashName } from './store-bytes.ts'
+import { equalBytes, hashByte, hashEnd, hashStart } from './store-bytes.ts'
 import { Extras, isWhole, NO_EXTRA } from './store-extras.ts'
 import { addRoom, removeRoom, type SlotPage } from './store-room.ts'
 import { setStamp, timeOf, zxidOf } from './store-words.ts'
@@ -111,18 +111,14 @@ export class Records {
   }
 
   /**
-   * Loading: as `allocate`, with the reference that the record is to have, which must be free (asserted), and all fields; of
-   * the name only how long it is. Until `settle` nothing else may be asked of the records but to set fields of those that
-   * were placed.
+   * Loading: as `allocate`, with the reference that the record is to have, which must be free (asserted), its next sibling, and
+   * all fields; of the name only how long it is. Until `settle` nothing else may be asked of the records but to set fields of
+   * those that were placed, and to link children to those that are expected.
    */
-  restore(node: NodeRef, parent: NodeRef, nameLength: number, fields: NodeFields): void {
-    const id = node >>> pageShift
-    assert(node >= 0 && id < pagesMax, 'this can be no reference')
-    for (let add = this.#pages.length; add <= id; add++) this.#setPage(add, 0)
-    let page = this.#pages[id]!
-    if (this.#words[id]!.length === 0) page = this.#setPage(id, pageRecords)
+  restore(node: NodeRef, parent: NodeRef, next: NodeRef, nameLength: number, fields: NodeFields): void {
+    const page = this.expect(node)
     const slot = node & pageMask
-    const words = this.#words[id]!
+    const words = this.#words[page.id]!
     // The memory of slots that were not placed is all zero; no name is empty but the root's, which is placed first.
     assert(slot >= page.used || this.nameLength(node) === 0, 'a znode is there twice')
     if (slot >= page.used) page.used = slot + 1
@@ -131,12 +127,20 @@ export class Records {
     // All numbers are zero, as new memory is.
     const at = slot * recordWords
     words[at + parentAt] = parent
-    words[at + nextSiblingAt] = NONE
+    words[at + nextSiblingAt] = next
     words[at + prevSiblingAt] = NONE
     words[at + dataLengthAt] = -1
     words[at + dataBlockAt] = NONE
     this.setNameLength(node, nameLength)
     this.setFields(node, fields)
+  }
+
+  /** Loading: a record with this reference is there or will be restored; it can have children from now on. Gives its page. */
+  expect(node: NodeRef): SlotPage {
+    const id = node >>> pageShift
+    assert(node >= 0 && id < pagesMax, 'this can be no reference')
+    for (let add = this.#pages.length; add <= id; add++) this.#setPage(add, 0)
+    return this.#words[id]!.length === 0 ? this.#setPage(id, pageRecords) : this.#pages[id]!
   }
 
   /** Sets all fields at once. */
@@ -162,7 +166,7 @@ export class Records {
         this.#vacant.push(page.id)
         continue
       }
-      for (let slot = page.used - 1; slot >= 0; slot--) {
+      for (let slot = page.live < page.used ? page.used - 1 : NONE; slot >= 0; slot--) {
         const node = page.id * pageRecords + slot
         if (this.nameLength(node) !== 0 || node === root) continue
         const at = slot * recordWords
@@ -253,11 +257,20 @@ export class Records {
     return equalBytes(this.#bytes[node >>> pageShift]!, at, buf, start, length)
   }
 
-  /** Writes a name of at most `inlineNameBytes`, whose length is set, into the record. */
-  setInlineName(node: NodeRef, buf: Uint8Array, start: number, length: number): void {
+  /** Writes a name of at most `inlineNameBytes`, whose length is set, into the record; gives its hash below `parent`. */
+  setInlineName(node: NodeRef, parent: NodeRef, buf: Uint8Array, start: number, length: number): number {
     const bytes = this.#bytes[node >>> pageShift]!
     const at = (node & pageMask) * recordBytes + nameAt * 4
-    for (let i = 0; i < length; i++) bytes[at + i] = buf[start + i]!
+    const last = length - 1
+    let hash = hashStart(parent)
+    for (let i = 0; i < last; i++) {
+      const byte = buf[start + i]!
+      bytes[at + i] = byte
+      hash = hashByte(hash, byte)
+    }
+    const byte = buf[start + last]!
+    bytes[at + last] = byte
+    return hashEnd(hash, byte)
   }
 
   /** Copies the name that lies in the record; returns the offset behind it. */
@@ -267,12 +280,6 @@ export class Records {
     const length = this.nameLength(node)
     for (let i = 0; i < length; i++) target[offset + i] = bytes[at + i]!
     return offset + length
-  }
-
-  /** The hash of the name that lies in the record. */
-  hashOfInlineName(node: NodeRef, parent: NodeRef): number {
-    const at = (node & pageMask) * recordBytes + nameAt * 4
-    return hashName(parent, this.#bytes[node >>> pageShift]!, at, at + this.nameLength(node))
   }
 
   /** Takes the name that lies in the record into a running CRC. */

@@ -94,7 +94,7 @@ export interface Store {
     end: number,
     fields: NodeFields,
   ): void
-  /** Ends loading: links all znodes. Throws `InvariantError` if a parent is missing. */
+  /** Ends loading: all znodes can be found. Throws `InvariantError` if a parent is missing. */
   settle(): void
 
   /** The parent, or NONE for the root. */

@@ -610,6 +610,37 @@ describe('loading', () => {
     assert.equal(store.count, 1)
   })
 
+  test('siblings that come apart, before and after their parent and among others, are all linked to it', () => {
+    const store = createFlatStore()
+    const parents = [5000, 1, 9000]
+    for (let i = 0; i < 3000; i++) {
+      const name = Buffer.from(`child-${i}`)
+      store.restore(10_000 + i, parents[i % 3]!, name, 0, name.length, fields)
+      if (i === 1000) {
+        for (const [node, parent] of [
+          [5000, 9000],
+          [1, store.root],
+        ] as const) {
+          const own = Buffer.from(`parent-${node}`)
+          store.restore(node, parent, own, 0, own.length, fields)
+          setData(store, node, bytes(20, node))
+        }
+      }
+    }
+    const last = Buffer.from('parent-9000')
+    store.restore(9000, 1, last, 0, last.length, fields)
+    store.settle()
+    store.check()
+    assert.deepEqual(
+      parents.map((node) => store.numChildren(node)),
+      [1000, 1001, 1001],
+    )
+    for (let i = 0; i < 3000; i++) {
+      const name = Buffer.from(`child-${i}`)
+      assert.equal(store.findChild(parents[i % 3]!, name, 0, name.length), 10_000 + i)
+    }
+  })
+
   test('refuses a reference that is taken, a parent that is missing, and a second root', () => {
     const refused = { name: 'InvariantError' }
     const name = Buffer.from('name')
@@ -620,6 +651,7 @@ describe('loading', () => {
     assert.throws(() => twice.restore(twice.root, 5, name, 0, 4, fields), refused)
     assert.throws(() => twice.restore(2 ** 30, twice.root, name, 0, 4, fields), refused)
     const orphan = createFlatStore()
+    orphan.restore(7, 5, name, 0, 4, fields)
     orphan.restore(5, 6, name, 0, 4, fields)
     assert.throws(() => orphan.settle(), refused)
   })
