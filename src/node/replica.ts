@@ -76,6 +76,8 @@ export class Replica {
   readonly #applier: Applier
   /** After a restart, all that this server has missed. */
   readonly #pending = new Queue<Pending>()
+  /** The entry that is being applied, unless its batch was made here. */
+  readonly #decoded = new Batch()
   /** Transactions of the first pending entry that are applied. */
   #position = 0
   /** Of whole entries applied, not reported yet. */
@@ -196,7 +198,7 @@ export class Replica {
     const { clock, originsOf, onAnswered } = this.#options
     const { entry } = pending
     if (pending.batch === undefined) {
-      pending.batch = Batch.decode(entry.bytes)
+      pending.batch = this.#decoded.read(entry.bytes)
       pending.origins = originsOf(pending.batch)
     }
     const { batch } = pending
@@ -245,7 +247,7 @@ export class Replica {
       const next = this.#pending.first?.entry
       if (life !== this.#life || entry.last > this.#committed || entry.first === next?.first) break
       assert(entry.first > tree.zxid, () => `entry ${entry.first} overlaps the state at ${tree.zxid}`)
-      const batch = Batch.decode(entry.bytes)
+      const batch = this.#decoded.read(entry.bytes)
       for (let i = 0; i < batch.count; i++) this.#apply(batch, i, entry.first + i, undefined, 0)
       count += batch.count
       // They were logged when it happened.

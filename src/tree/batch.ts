@@ -8,10 +8,12 @@
 //   int number of lists of ids; of each: int length; of each id: scheme and id as UTF-16LE with their length as an int
 //   int number of runs; of each: int from, int count, long server, long session
 import { assert, InvariantError } from '../base/assert.ts'
+import { crcBytes, crcStart } from '../base/crc32.ts'
 import { ZkError } from '../base/errors.ts'
 import { Reader, readLong } from '../jute/reader.ts'
 import { Writer, writeLong } from '../jute/writer.ts'
 import type { Id } from './acl.ts'
+import { equalBytes } from './store-bytes.ts'
 
 /** The leader's settings that apply must know; part of the batch, so that every server applies alike. */
 export const BatchOption = { enforceQuota: 1, skipAcl: 2, ttlDisabled: 4 } as const
@@ -27,6 +29,9 @@ const cxidBefore = 8
 const lengthBefore = 4
 /** Lists of ids that an envelope can tell apart. */
 const idListsMax = 2 ** 23
+/** Of decoded lists of ids so many are kept, a power of two, if they are not longer (bytes). */
+const knownSlots = 64
+const knownBytesMax = 1024
 /** Room for one small request and what is around it. */
 const roomMin = 512
 
@@ -36,7 +41,7 @@ const roomMin = 512
  */
 export type Run = { readonly from: number; count: number; readonly server: number; readonly session: number }
 
-/** List of transactions. Fill with `add`, then `encode`; or `decode` one. */
+/** List of transactions. Fill with `add`, then `encode`; or `decode` one, or `read` one after the other. */
 export class Batch {
   /** Wall clock of the leader, ms. */
   time: number
@@ -60,6 +65,9 @@ export class Batch {
   #bytes: Buffer | undefined
   /** Indexes of `idLists` by their text, once there are many. */
   #byText: Map<string, number> | undefined
+  /** For `read`. */
+  #reader: Reader | undefined
+  #known: KnownLists | undefined
 
   /** `room`: bytes that this batch will take presumably; more makes it grow. */
   constructor(time = 0, options = 0, room = roomMin) {
@@ -202,20 +210,29 @@ export class Batch {
     return this.#bytes
   }
 
-  /** Reads what `encode` wrote, which must stay as it is. Throws InvariantError if it is not such a batch. */
+  /** What `encode` wrote, which must stay as it is. Throws InvariantError if it is not such a batch. */
   static decode(bytes: Uint8Array): Batch {
-    const buf = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    const r = new Reader(buf)
+    return new Batch().read(bytes)
+  }
+
+  /** Becomes what `decode` gives, in place of what it read before: then it costs next to no memory. */
+  read(bytes: Uint8Array): this {
+    this.#reader ??= new Reader()
+    const r = this.#reader
+    const { buffer, byteOffset, byteLength } = bytes
+    // Entries lie behind each other in what has come from another server: for all of them there is one view.
+    const whole = r.buf.buffer === buffer ? r.buf : Buffer.from(buffer)
+    r.reset(whole, byteOffset, byteOffset + byteLength)
     try {
       const version = r.int()
       assert(version === formatVersion, () => `batch format ${version} is unknown to this version of zabd`)
-      const batch = new Batch()
-      batch.#read(r)
-      return batch
+      this.#read(r)
     } catch (error) {
       if (!(error instanceof ZkError)) throw error
       throw new InvariantError(`${notABatch}: ${error.message}`)
     }
+    this.#bytes = Buffer.isBuffer(bytes) ? bytes : Buffer.from(buffer, byteOffset, byteLength)
+    return this
   }
 
   #read(r: Reader): void {
@@ -224,6 +241,7 @@ export class Batch {
     const count = r.int()
     this.buf = r.buf
     this.#view = r.view
+    this.size = 0
     let lists = 0
     for (let i = 0; i < count; i++) {
       lists = Math.max(lists, (r.int() >>> 8) + 1)
@@ -231,23 +249,24 @@ export class Batch {
       r.int()
       const length = r.field()
       assert(length >= 0 && session >= 0 && Number.isSafeInteger(session), notABatch)
-      this.#starts.push(r.start)
+      this.#starts[i] = r.start
       this.size += length
     }
     const idLists = r.int()
-    for (let i = 0; i < idLists; i++) this.idLists.push(readIds(r))
-    assert(
-      count >= 0 && idLists >= 0 && Number.isSafeInteger(this.time) && lists <= this.idLists.length,
-      notABatch,
-    )
+    assert(count >= 0 && idLists >= 0 && Number.isSafeInteger(this.time) && lists <= idLists, notABatch)
+    shorten(this.#starts, count)
+    this.#known ??= new KnownLists()
+    const known = this.#known
+    for (let i = 0; i < idLists; i++) this.idLists[i] = known.read(r)
+    shorten(this.idLists, idLists)
     this.#readRuns(r)
     assert(r.pos === r.end, notABatch)
-    this.#bytes = r.buf
   }
 
   #readRuns(r: Reader): void {
     const runs = r.int()
     assert(runs >= 0, notABatch)
+    shorten(this.runs, 0)
     let end = 0
     for (let i = 0; i < runs; i++) {
       const [from, count, server, session] = [r.int(), r.int(), r.long(), r.long()]
@@ -278,6 +297,39 @@ function readIds(r: Reader): readonly Id[] {
   const ids: Id[] = []
   for (let i = 0; i < count; i++) ids.push({ scheme: readText(r), id: readText(r) })
   return ids
+}
+
+/** Goes over a list of ids. */
+function skipIds(r: Reader): void {
+  for (let left = r.int() * 2; left > 0; left--) r.field()
+}
+
+/** Lists of ids that came in batches lately: clients on one host have the same, and strings are slow to make. */
+class KnownLists {
+  readonly #slots: { readonly bytes: Buffer; readonly ids: readonly Id[] }[] = []
+
+  /** Reads a list. */
+  read(r: Reader): readonly Id[] {
+    const start = r.pos
+    skipIds(r)
+    const length = r.pos - start
+    if (length > knownBytesMax) {
+      r.pos = start
+      return readIds(r)
+    }
+    const slot = crcBytes(crcStart, r.buf, start, r.pos) & (knownSlots - 1)
+    const known = this.#slots[slot]
+    if (known?.bytes.length === length && equalBytes(known.bytes, 0, r.buf, start, length)) return known.ids
+    r.pos = start
+    const ids = readIds(r)
+    this.#slots[slot] = { bytes: Buffer.from(r.buf.subarray(start, r.pos)), ids }
+    return ids
+  }
+}
+
+/** Makes a list as short as it is to be, if it is longer: V8 then gives its memory back, and takes new for the next. */
+function shorten(list: unknown[], length: number): void {
+  if (list.length > length) list.length = length
 }
 
 const noBytes = Buffer.alloc(0)

@@ -77,6 +77,37 @@ test('a batch comes out of its bytes as it went in', (t) => {
   )
 })
 
+test('a batch that reads others one after another is what each of them was', (t) => {
+  checkProperty(
+    (message) => t.diagnostic(message),
+    fc.array(fc.array(added, { maxLength: 4 }), { maxLength: 12 }),
+    (batches) => {
+      const encoded = batches.map((transactions, i) => {
+        const batch = filled(transactions)
+        if (i % 2 === 1 && batch.count > 0) batch.forwarded(2, i)
+        return batch.encode()
+      })
+      // Behind each other in the same memory, and each in its own.
+      let at = 1
+      const joined = Buffer.concat([Buffer.alloc(1), ...encoded])
+      const reader = new Batch()
+      for (const bytes of encoded) {
+        const alone = Batch.decode(bytes)
+        for (const place of [joined.subarray(at, at + bytes.length), bytes]) {
+          reader.read(place)
+          assert.deepEqual(
+            [contentOf(reader), reader.runs, reader.size],
+            [contentOf(alone), alone.runs, alone.size],
+          )
+          assert.deepEqual(reader.encode(), bytes)
+        }
+        at += bytes.length
+      }
+    },
+    { runs: 100, limitMs: 300 },
+  )
+})
+
 test('an empty batch has no transactions and no bytes', () => {
   const batch = Batch.decode(new Batch(7).encode())
   assert.deepEqual([batch.count, batch.size, batch.time, batch.idLists.length], [0, 0, 7, 0])
