@@ -49,8 +49,8 @@ export const mutations: readonly Mutation[] = [
     changes: [
       {
         file: 'src/zab/quorum',
-        find: 'values[needed - 1]',
-        replace: 'values[Math.max(0, needed - 2)]',
+        find: 'sunk[needed - 1]',
+        replace: 'sunk[Math.max(0, needed - 2)]',
       },
     ],
   },
@@ -342,8 +342,8 @@ export const mutations: readonly Mutation[] = [
     changes: [
       {
         file: 'src/zab/broadcast',
-        find: 'one === id ? sent : progressOf(one)',
-        replace: 'one === id || one === core.id ? sent : progressOf(one)',
+        find: 'const reached = quorum.reached(ofVoters);',
+        replace: 'ofVoters.fill(sent);\n    const reached = quorum.reached(ofVoters);',
       },
     ],
   },

@@ -98,10 +98,12 @@ export function onOwnDurable(core: Core, role: Leading): void {
 
 /** Commits what a quorum has. Before establishment nothing is: an old epoch's entry is not committed by counting it. */
 export function advanceCommit(core: Core, role: Leading): void {
-  const { learners } = role
-  const progressOf = (id: number) => progress(core, role, id)
-  role.committed = Math.max(role.committed, core.quorum.reached(progressOf))
-  for (const learner of learners) if (learner.active) tellCommit(core, role, learner, progressOf)
+  const { learners, ofVoters } = role
+  const { voters } = core.quorum
+  ofVoters.length = voters.length
+  for (let i = 0; i < voters.length; i++) ofVoters[i] = progress(core, role, voters[i] as number)
+  role.committed = Math.max(role.committed, core.quorum.reached(ofVoters))
+  for (const learner of learners) if (learner.active) tellCommit(core, role, learner)
   commitUpTo(core, role.committed)
   if (role.resigning !== undefined) finishResigning(core, role)
 }
@@ -118,17 +120,27 @@ function progress(core: Core, role: Leading, id: number): number {
 /**
  * Tells a learner what is committed as soon as it has it. A learner delivers nothing that is not on its own disk, so its disk
  * counts for what it is told, whether or not it has acknowledged: its clients need not wait for that to go to the leader
- * and back.
+ * and back. `role.ofVoters` has how far each voter's disk counts.
  */
-function tellCommit(core: Core, role: Leading, learner: Learner, progressOf: (id: number) => number): void {
-  const { id, session, sent, told } = learner
+function tellCommit(core: Core, role: Leading, learner: Learner): void {
+  const { id, session, told } = learner
   if (told === endOf(core.history)) return
-  const reached = core.quorum.reached((one) => (one === id ? sent : progressOf(one)))
-  const zxid = Math.max(role.committed, reached)
+  const zxid = Math.max(role.committed, reachedWith(core, role, learner))
   if (zxid <= told) return
   learner.told = zxid
   role.told = Math.max(role.told, zxid)
   send(core, id, { type: 'commit', session, zxid })
+}
+
+/** What a quorum has reached if this learner has all that it was sent. */
+function reachedWith({ quorum }: Core, { ofVoters }: Leading, { id, sent }: Learner): number {
+  const at = quorum.voters.indexOf(id)
+  if (at < 0) return quorum.reached(ofVoters)
+  const own = ofVoters[at] as number
+  ofVoters[at] = sent
+  const reached = quorum.reached(ofVoters)
+  ofVoters[at] = own
+  return reached
 }
 
 /** The highest zxid that anybody may have delivered. It is committed at the latest when all acks have come. */

@@ -20,6 +20,7 @@ export function startLeading(core: Core): void {
     adopted: false,
     promises: new Set(),
     learners: [],
+    ofVoters: [],
     counter: 0,
     committed: core.committed,
     told: 0,

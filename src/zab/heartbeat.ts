@@ -41,13 +41,19 @@ export function tickLeading(core: Core, role: Leading, late: boolean): void {
 
 /** A leader without a quorum steps down at once. Once established only those count whose acks do. */
 export function checkSupport(core: Core, role: Leading): void {
-  const supports = (id: number) => {
-    if (id === core.id) return true
-    const learner = role.learners.find((one) => one.id === id)
-    if (role.phase === 'broadcast') return learner?.synced === true
-    return learner !== undefined || (role.phase === 'discovery' && mayCome(core, id))
-  }
-  if (!core.quorum.contains(supports)) leave(core, 'no quorum follows any more')
+  const { ofVoters } = role
+  const { voters } = core.quorum
+  ofVoters.length = voters.length
+  // This is asked in every step, of which some come with each write.
+  for (let i = 0; i < voters.length; i++) ofVoters[i] = supports(core, role, voters[i] as number) ? 1 : 0
+  if (core.quorum.reached(ofVoters) < 1) leave(core, 'no quorum follows any more')
+}
+
+function supports(core: Core, role: Leading, id: number): boolean {
+  if (id === core.id) return true
+  const learner = role.learners.find((one) => one.id === id)
+  if (role.phase === 'broadcast') return learner?.synced === true
+  return learner !== undefined || (role.phase === 'discovery' && mayCome(core, id))
 }
 
 /**

@@ -1,5 +1,6 @@
 // What a leader knows about one learner, and what that learner is to be sent next. The model is etcd raft's tracker:
 // a small state machine whose fields keep their invariants over every message.
+import { Queue } from '../base/queue.ts'
 import { cachedAfter, endOf, pointAtOrBelow } from './history.ts'
 import type { FollowerInfo } from './messages.ts'
 import { type Core, disconnect, emit, type Leading, send } from './state.ts'
@@ -26,7 +27,7 @@ export type Learner = {
   /** Streaming: everything up to here is on its disk. At most `sent`. */
   acked: number
   /** Entries sent and not acknowledged, oldest first. */
-  readonly inFlight: { readonly last: number; readonly bytes: number }[]
+  readonly inFlight: Queue<{ readonly last: number; readonly bytes: number }>
   inFlightBytes: number
   /** Id of the readEntries effect under way. */
   reading: number | undefined
@@ -55,7 +56,7 @@ export function createLearner(id: number, info: FollowerInfo, now: number): Lear
     needsSnapshot: false,
     sent: 0,
     acked: 0,
-    inFlight: [],
+    inFlight: new Queue(),
     inFlightBytes: 0,
     reading: undefined,
     newLeaderSent: false,
@@ -130,7 +131,8 @@ export function sendEntries(core: Core, role: Leading, learner: Learner, entries
   const { committed } = role
   let from = 0
   let size = 0
-  for (const [i, { last, bytes }] of entries.entries()) {
+  for (let i = 0; i < entries.length; i++) {
+    const { last, bytes } = entries[i] as Entry
     if (i > from && size + bytes.length > core.settings.messageBytes) {
       send(core, id, { type: 'proposal', session, entries: entries.slice(from, i), committed })
       from = i
@@ -154,10 +156,10 @@ export function acknowledge(learner: Learner, zxid: number): void {
   if (zxid <= learner.acked) return
   learner.acked = zxid
   const { inFlight } = learner
-  let done = 0
-  for (; done < inFlight.length && (inFlight[done] as { last: number }).last <= zxid; done++)
-    learner.inFlightBytes -= (inFlight[done] as { bytes: number }).bytes
-  inFlight.splice(0, done)
+  for (let head = inFlight.first; head !== undefined && head.last <= zxid; head = inFlight.first) {
+    learner.inFlightBytes -= head.bytes
+    inFlight.shift()
+  }
 }
 
 /** Takes a learner off the list. What it promised counts no more: it may come back without a memory. */

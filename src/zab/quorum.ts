@@ -9,8 +9,8 @@ export type Quorum = {
   readonly voters: readonly number[]
   /** Whether the servers for which `has` is true are a quorum. */
   contains(has: (id: number) => boolean): boolean
-  /** The highest value that a quorum has reached, given each voter's value (-1 if it has none). */
-  reached(progressOf: (id: number) => number): number
+  /** The highest value that a quorum has reached, given the value of each of `voters` (-1 if it has none). */
+  reached(values: readonly number[]): number
   /** Whether this voter may be elected; a voter of weight 0 may not. */
   mayLead(id: number): boolean
 }
@@ -20,7 +20,7 @@ export function majority(voters: readonly number[]): Quorum {
   const sorted = [...voters].sort(ascending)
   const needed = Math.floor(sorted.length / 2) + 1
   /** What `reached` sorts in: it is asked for each acknowledgement, several times, and allocates nothing. */
-  const values = sorted.map(() => -1)
+  const sunk = sorted.map(() => -1)
   return {
     votings: [{ voters: sorted, groups: [], weights: [] }],
     voters: sorted,
@@ -29,9 +29,9 @@ export function majority(voters: readonly number[]): Quorum {
       for (const id of sorted) if (has(id)) count++
       return count >= needed
     },
-    reached: (progressOf) => {
-      for (let i = 0; i < sorted.length; i++) insertDescending(values, i, progressOf(sorted[i] as number))
-      return values[needed - 1] ?? -1
+    reached: (values) => {
+      for (let i = 0; i < sorted.length; i++) insertDescending(sunk, i, values[i] as number)
+      return sunk[needed - 1] ?? -1
     },
     mayLead: (id) => sorted.includes(id),
   }
@@ -56,18 +56,21 @@ export function hierarchical(
     votings: [{ voters, groups, weights: [...weights] }],
     voters,
     contains,
-    reached: (progressOf) => highestReached(voters, contains, progressOf),
+    reached: (values) => highestReached(voters, contains, values),
     mayLead: (id) => voters.includes(id) && weightOf(id) > 0,
   }
 }
 
 /** While a reconfiguration is under way: a quorum of the old and one of the new servers. */
 export function joint(old: Quorum, next: Quorum): Quorum {
+  const voters = [...new Set([...old.voters, ...next.voters])].sort(ascending)
+  const valuesOf = ({ voters: some }: Quorum, values: readonly number[]) =>
+    some.map((id) => values[voters.indexOf(id)] as number)
   return {
     votings: [...old.votings, ...next.votings],
-    voters: [...new Set([...old.voters, ...next.voters])].sort(ascending),
+    voters,
     contains: (has) => old.contains(has) && next.contains(has),
-    reached: (progressOf) => Math.min(old.reached(progressOf), next.reached(progressOf)),
+    reached: (values) => Math.min(old.reached(valuesOf(old, values)), next.reached(valuesOf(next, values))),
     mayLead: (id) => old.mayLead(id) || next.mayLead(id),
   }
 }
@@ -95,10 +98,10 @@ function plain({ voters, groups, weights }: Voting): unknown {
 function highestReached(
   voters: readonly number[],
   contains: (has: (id: number) => boolean) => boolean,
-  progressOf: (id: number) => number,
+  values: readonly number[],
 ): number {
-  for (const value of voters.map(progressOf).sort(descending))
-    if (contains((id) => progressOf(id) >= value)) return value
+  for (const value of values.toSorted(descending))
+    if (contains((id) => (values[voters.indexOf(id)] as number) >= value)) return value
   return -1
 }
 

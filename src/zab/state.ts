@@ -6,7 +6,7 @@ import type { FollowerInfo, Message, Status } from './messages.ts'
 import type { Learner } from './progress.ts'
 import type { Quorum } from './quorum.ts'
 import type { Entry, Epochs, Settings, VotingAt } from './types.ts'
-import { type InForce, inForce } from './voting.ts'
+import { type InForce, inForce, isStill } from './voting.ts'
 
 /** A server that is connected. */
 export type Peer = {
@@ -66,6 +66,8 @@ export type Leading = {
   readonly promises: Set<number>
   /** Ascending by id. */
   readonly learners: Learner[]
+  /** A number of each voter, in their order, for the quorum to judge; made anew each time, in the same place. */
+  readonly ofVoters: number[]
   /** Counter of the last transaction proposed in this epoch. */
   counter: number
   /** A quorum has everything up to here; on this server's disk it may not be yet. */
@@ -208,7 +210,10 @@ export function hearOfVoting(core: Core, zxid: number): void {
 
 /** To be called after every change of the history or of what is committed. */
 function updateVoting(core: Core): void {
-  const now = inForce(core.configured, core.history.votings, Math.max(core.committed, core.toldVoting))
+  const { votings } = core.history
+  const known = Math.max(core.committed, core.toldVoting)
+  if (isStill(core.inForce, votings, known)) return
+  const now = inForce(core.configured, votings, known)
   const { zxid, voting, committed, settled } = now
   const before = core.inForce
   if (before.zxid === zxid && before.committed === committed && before.settled === settled) return

@@ -44,6 +44,8 @@ export type InForce = {
   readonly settled: boolean
   /** Of it, or of it and the one before. */
   readonly quorum: Quorum
+  /** How many changes there are in the history. */
+  readonly changes: number
 }
 
 /** What is in force, given the changes in the history and the commit point. */
@@ -51,7 +53,7 @@ export function inForce(configured: Quorum, votings: readonly VotingAt[], commit
   const newest = votings.at(-1)
   if (newest === undefined) {
     const [voting] = configured.votings as readonly [Voting]
-    return { voting, zxid: 0, committed: true, settled: false, quorum: configured }
+    return { voting, zxid: 0, committed: true, settled: false, quorum: configured, changes: 0 }
   }
   const { zxid, voting } = newest
   const next = quorumOf(voting)
@@ -65,5 +67,12 @@ export function inForce(configured: Quorum, votings: readonly VotingAt[], commit
     committed: done,
     settled: done && again && earlier !== undefined,
     quorum: done || again ? next : joint(old, next),
+    changes: votings.length,
   }
+}
+
+/** Whether `inForce` would say the same again. It is asked with every entry, and the answer is yes. */
+export function isStill(now: InForce, votings: readonly VotingAt[], committed: number): boolean {
+  const newest = votings[votings.length - 1]?.zxid ?? 0
+  return now.zxid === newest && now.changes === votings.length && now.committed === newest <= committed
 }
