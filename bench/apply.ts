@@ -180,7 +180,7 @@ function run(scenario: Scenario): void {
     const room = Math.ceil(1.25 * perBatch * (out.pos / count + 32))
     time('add', () => {
       for (let i = 0; i < count; i++) {
-        if (i % perBatch === 0) batches.push(new Batch(1_700_000_000_000 + i, 0, room))
+        if (i % perBatch === 0) batches.push(new Batch(1_700_000_000_000 + i, 0, new Writer(room)))
         const batch = batches[batches.length - 1] as Batch
         batch.add(kind(i), session, i, ids, out.buf, startOf(i), ends[i] as number)
       }

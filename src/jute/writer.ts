@@ -20,10 +20,16 @@ export class Writer {
     if (this.pos + bytes <= this.buf.length) return
     let size = this.buf.length * 2
     while (size < this.pos + bytes) size *= 2
-    const grown = Buffer.allocUnsafeSlow(size)
-    this.buf.copy(grown, 0, 0, this.pos)
-    this.buf = grown
-    this.view = new DataView(grown.buffer, 0, size)
+    this.move(size, 0)
+  }
+
+  /** Goes on in another buffer, of `size` bytes, which begins with what was written from `from` on. The one before stays as it is. */
+  move(size: number, from: number): void {
+    const next = Buffer.allocUnsafeSlow(size)
+    this.buf.copy(next, 0, from, this.pos)
+    this.buf = next
+    this.pos -= from
+    this.view = new DataView(next.buffer, 0, size)
   }
 
   /** Forgets the content and keeps the room, unless it grew beyond `keep` bytes. */

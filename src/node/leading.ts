@@ -167,8 +167,8 @@ export class LeadingRole implements Role {
   #proposeRequests(voting: Voting | undefined): void {
     const { requests, stats, clock, handle } = this.#host
     const proposed = requests.take(clock.wall())
+    const { bytes } = proposed
     const { count } = proposed.batch
-    const bytes = proposed.batch.encode()
     const event: Event = { type: 'propose', count, bytes, origin: proposed }
     stats.proposed(count, bytes.length)
     handle(voting === undefined ? event : { ...event, voting })
@@ -475,7 +475,7 @@ export class LeadingRole implements Role {
   applied(): void {
     if (this.#unknown.length > 0) this.#answerUnknown()
     if (this.#held.size > 0) this.#releaseHeld()
-    for (const verdict of this.#verdicts.splice(0)) this.#actOn(verdict)
+    if (this.#verdicts.length > 0) for (const verdict of this.#verdicts.splice(0)) this.#actOn(verdict)
   }
 
   #actOn({ zxid: at, diverged, needed, self }: Verdict): void {

@@ -2,15 +2,15 @@
 // leader, and those that the leader has been sent. The leader proposes what one learner sends in the order it was sent,
 // so the learner finds its own transactions again by counting. Who waits is a connection; nothing here knows more of it.
 import { assert } from '../base/assert.ts'
+import { Writer } from '../jute/writer.ts'
 import type { Connection } from '../server/connection.ts'
 import type { Id } from '../tree/acl.ts'
 import { Batch } from '../tree/batch.ts'
 
-/** Room for the batch that gathers is as much as the one before needed, within these bounds. */
-const roomMin = 512
+/** Batches are written one behind the other into buffers of this size: some hundred of a lone write each. */
+const roomBytes = 64 << 10
+/** A buffer that had to be larger than this for a batch is not kept for the next one. */
 const roomMax = 256 << 10
-/** What a batch needs for a transaction besides its body, with a little for what comes at its end. */
-const bytesAround = 32
 
 /** Transactions of a batch that this server is answerable for. */
 export type Origins = {
@@ -24,7 +24,7 @@ export type Origins = {
 }
 
 /** What a leader proposes in one entry. */
-export type Proposed = { readonly batch: Batch; readonly origins: Origins }
+export type Proposed = { readonly batch: Batch; readonly bytes: Buffer; readonly origins: Origins }
 
 /** A learner's relation with its leader, by which its transactions are marked. */
 export type Relation = { readonly server: number; readonly session: number }
@@ -38,17 +38,18 @@ export class Requests {
   /** Of this learner with its leader, while there is one. */
   relation: Relation | undefined
   readonly #options: number
+  #room = new Writer(roomBytes)
   #batch: Batch
-  #room = roomMin
-  #origins: Origins = noOrigins()
+  /** Undefined before the first request. */
+  #origins: Origins | undefined
   /** Sent to the leader, oldest first, from `#head` on. */
-  #sent: Origins = noOrigins()
+  #sent: Origins = originsFor(0)
   #head = 0
 
   /** `options`: bits of BatchOption for what this server proposes. */
   constructor(options: number) {
     this.#options = options
-    this.#batch = new Batch(0, options)
+    this.#batch = new Batch(0, options, this.#room)
   }
 
   /** Requests that gather. */
@@ -75,10 +76,15 @@ export class Requests {
   ): void {
     this.#batch.add(kind, session, cxid, ids, buf, start, end)
     const origins = this.#origins
-    origins.connections.push(origin)
-    origins.arrivals.push(arrived)
-    origins.count++
-    origins.bytes += end - start
+    if (origins === undefined) {
+      // Most often the only one: an array that is pushed to takes room for 17.
+      this.#origins = { connections: [origin], arrivals: [arrived], count: 1, bytes: end - start }
+    } else {
+      origins.connections.push(origin)
+      origins.arrivals.push(arrived)
+      origins.count++
+      origins.bytes += end - start
+    }
     this.outstanding++
     this.bytes += end - start
   }
@@ -90,19 +96,18 @@ export class Requests {
 
   /** Takes what has gathered, to propose it; `time` is the wall clock, ms. */
   take(time: number): Proposed {
-    const proposed = { batch: this.#batch, origins: this.#origins }
-    proposed.batch.time = time
-    // The next one will be of about this size.
-    const bytes = proposed.batch.size + proposed.batch.count * bytesAround
-    this.#room = Math.min(Math.max(bytes + (bytes >> 2), roomMin), roomMax)
+    const batch = this.#batch
+    batch.time = time
+    const proposed = { batch, bytes: batch.encode(), origins: this.#origins ?? originsFor(0) }
+    if (this.#room.buf.length > roomMax) this.#room = new Writer(roomBytes)
     this.#batch = new Batch(0, this.#options, this.#room)
-    this.#origins = noOrigins()
+    this.#origins = undefined
     return proposed
   }
 
   /** Takes what has gathered as bytes for the leader, and remembers who waits. */
   send(): Buffer {
-    const { batch, origins } = this.take(0)
+    const { bytes, origins } = this.take(0)
     const sent = this.#sent
     if (this.#head === sent.connections.length) {
       this.#sent = origins
@@ -111,7 +116,7 @@ export class Requests {
       for (const connection of origins.connections) sent.connections.push(connection)
       for (const arrived of origins.arrivals) sent.arrivals.push(arrived)
     }
-    return batch.encode()
+    return bytes
   }
 
   /** Who waits here for transactions of a batch, if it has any that this server sent to its leader. */
@@ -121,7 +126,7 @@ export class Requests {
     let origins: Origins | undefined
     for (const { from, count, server, session } of batch.runs) {
       if (server !== relation.server || session !== relation.session) continue
-      origins ??= noOrigins()
+      origins ??= originsFor(batch.count)
       assert(this.#head + count <= this.#sent.connections.length, 'the leader proposed what it was not sent')
       for (let i = from; i < from + count; i++, this.#head++) {
         origins.connections[i] = this.#sent.connections[this.#head]
@@ -142,10 +147,9 @@ export class Requests {
 
   /** Gives everything up; adds to `waiting` who waits for any of it. */
   abandon(waiting: Set<Connection>): void {
-    for (const { connections } of [this.#origins, this.#sent])
+    for (const { connections } of [this.take(0).origins, this.#sent])
       for (const connection of connections) if (connection !== undefined) waiting.add(connection)
-    this.take(0)
-    this.#sent = noOrigins()
+    this.#sent = originsFor(0)
     this.#head = 0
     this.outstanding = 0
     this.bytes = 0
@@ -160,6 +164,7 @@ export class Requests {
   }
 }
 
-function noOrigins(): Origins {
-  return { connections: [], arrivals: [], count: 0, bytes: 0 }
+/** For so many transactions, none of which is known to be this server's. */
+function originsFor(transactions: number): Origins {
+  return { connections: new Array(transactions), arrivals: new Array(transactions), count: 0, bytes: 0 }
 }

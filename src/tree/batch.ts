@@ -22,6 +22,7 @@ const formatVersion = 3
 const headerBytes = 20
 /** Before each body. */
 const envelopeBytes = 20
+const runBytes = 24
 /** Of an envelope's fields from the body backwards. */
 const wordBefore = 20
 const sessionBefore = 16
@@ -34,6 +35,8 @@ const knownSlots = 64
 const knownBytesMax = 1024
 /** Room for one small request and what is around it. */
 const roomMin = 512
+/** Another buffer is no larger than this because of the one before. */
+const roomUsual = 64 << 10
 
 /**
  * Where transactions of a batch come from that another server than the leader had from its clients: `count` of them,
@@ -47,37 +50,47 @@ export class Batch {
   time: number
   /** Bits of BatchOption. */
   options: number
-  /** Distinct lists of connection ids. */
-  readonly idLists: (readonly Id[])[] = []
-  /** Forwarded transactions: where they begin and how many they are, ascending. Apply does not look at them. */
-  readonly runs: Run[] = []
   /** Where the bodies lie; another one after `add`. */
   buf: Buffer = noBytes
   /** Bytes of all bodies. */
   size = 0
-  readonly #room: number
+  /** Number of transactions. */
+  count = 0
   #view: DataView = noView
-  /** Where the body of each transaction begins. */
-  readonly #starts: number[] = []
-  /** Undefined before the first transaction, and in a batch that was decoded. */
-  #out: Writer | undefined
+  // Most batches have one transaction, one list of ids, and no run or one. An array that is pushed to takes room for 17 elements
+  // at once: these begin with their first one, or are not there.
+  #idLists: (readonly Id[])[] | undefined
+  #runs: Run[] | undefined
+  /** Where the batch begins in `buf`, and where its last body ends. */
+  #from = 0
+  #end = headerBytes
+  /** The transaction that was asked for last, and where its body begins: most often the same one or the next is asked for. */
+  #index = 0
+  #start = 0
+  readonly #out: Writer
   /** What it is as bytes, once that is known. */
   #bytes: Buffer | undefined
   /** Indexes of `idLists` by their text, once there are many. */
   #byText: Map<string, number> | undefined
-  /** For `read`. */
-  #reader: Reader | undefined
-  #known: KnownLists | undefined
 
-  /** `room`: bytes that this batch will take presumably; more makes it grow. */
-  constructor(time = 0, options = 0, room = roomMin) {
+  /**
+   * `out`: where the batch is written, behind what is there already, which may be batches that are encoded. Nothing else may be
+   * written there before this one is.
+   */
+  constructor(time = 0, options = 0, out = new Writer(roomMin)) {
     this.time = time
     this.options = options
-    this.#room = room
+    this.#out = out
   }
 
-  get count(): number {
-    return this.#starts.length
+  /** Distinct lists of connection ids. */
+  get idLists(): readonly (readonly Id[])[] {
+    return this.#idLists ?? none
+  }
+
+  /** Forwarded transactions: where they begin and how many they are, ascending. Apply does not look at them. */
+  get runs(): readonly Run[] {
+    return this.#runs ?? none
   }
 
   /** Operation number (base/opcodes.ts) of transaction `index`. */
@@ -95,12 +108,23 @@ export class Batch {
 
   /** The ids of its connection. */
   idsOf(index: number): readonly Id[] {
-    return this.idLists[this.#view.getInt32(this.startOf(index) - wordBefore) >>> 8] as readonly Id[]
+    return this.#idLists?.[this.#view.getInt32(this.startOf(index) - wordBefore) >>> 8] as readonly Id[]
   }
 
   /** Where the body of transaction `index` begins in `buf`. */
   startOf(index: number): number {
-    return this.#starts[index] as number
+    if (index !== this.#index || this.#start === 0) this.#seek(index)
+    return this.#start
+  }
+
+  #seek(index: number): void {
+    assert(index < this.count, 'a batch has no such transaction')
+    if (this.#start === 0 || index < this.#index) {
+      this.#index = 0
+      this.#start = this.#from + headerBytes + envelopeBytes
+    }
+    for (; this.#index < index; this.#index++)
+      this.#start += this.#view.getInt32(this.#start - lengthBefore) + envelopeBytes
   }
 
   /** Where it ends. */
@@ -128,33 +152,42 @@ export class Batch {
     assert(this.#bytes === undefined, 'a batch that is encoded takes no more transactions')
     const length = end - start
     const auth = this.#idList(ids)
-    const out = this.#filling()
-    out.ensure(envelopeBytes + length)
-    this.buf = out.buf
-    this.#view = out.view
-    const body = out.pos + envelopeBytes
+    const out = this.#roomFor(envelopeBytes + length)
+    const body = this.#end + envelopeBytes
     this.#view.setInt32(body - wordBefore, (auth << 8) | (kind & 255))
     writeLong(this.#view, body - sessionBefore, session)
     this.#view.setInt32(body - cxidBefore, cxid)
     this.#view.setInt32(body - lengthBefore, length)
     out.pos = body
     out.raw(buf, start, end)
-    this.#starts.push(body)
+    this.#end = out.pos
+    this.count++
     this.size += length
   }
 
-  #filling(): Writer {
-    if (this.#out === undefined) {
-      this.#out = new Writer(this.#room)
-      this.#out.pos = headerBytes
+  /** Room for `bytes` behind the last body: in another buffer if this one is full, to which only this batch moves. */
+  #roomFor(bytes: number): Writer {
+    const out = this.#out
+    if (this.count === 0) {
+      this.#from = out.pos
+      this.#end = out.pos + headerBytes
     }
-    return this.#out
+    const written = this.#end - this.#from
+    if (this.#end + bytes > out.buf.length) {
+      out.move(Math.max(Math.min(out.buf.length, roomUsual), 2 * (written + bytes)), this.#from)
+      this.#start = 0
+      this.#from = 0
+      this.#end = written
+    }
+    this.buf = out.buf
+    this.#view = out.view
+    return out
   }
 
   /** Notes that the transaction added last was sent by `server` in its relation `session`. */
   forwarded(server: number, session: number): void {
     const index = this.count - 1
-    const run = this.runs[this.runs.length - 1]
+    const run = this.#runs?.[this.#runs.length - 1]
     if (
       run !== undefined &&
       run.server === server &&
@@ -162,7 +195,18 @@ export class Batch {
       run.from + run.count === index
     )
       run.count++
-    else this.runs.push({ from: index, count: 1, server, session })
+    else this.#addRun({ from: index, count: 1, server, session })
+  }
+
+  #addRun(run: Run): void {
+    if (this.#runs === undefined) this.#runs = [run]
+    else this.#runs.push(run)
+  }
+
+  #addIdList(ids: readonly Id[]): number {
+    if (this.#idLists !== undefined) return this.#idLists.push(ids) - 1
+    this.#idLists = [ids]
+    return 0
   }
 
   /** Connections of one host have equal ids, so that there are few lists as a rule: the last ones are looked through. */
@@ -170,10 +214,10 @@ export class Batch {
     const lists = this.idLists
     const last = Math.max(0, lists.length - listsSearched)
     for (let i = lists.length - 1; i >= last; i--) if (sameIds(lists[i] as readonly Id[], ids)) return i
-    if (last === 0) return lists.push(ids) - 1
+    if (last === 0) return this.#addIdList(ids)
     this.#byText ??= new Map(lists.map((list, i) => [textOf(list), i]))
     const text = textOf(ids)
-    const index = this.#byText.get(text) ?? lists.push(ids) - 1
+    const index = this.#byText.get(text) ?? this.#addIdList(ids)
     this.#byText.set(text, index)
     return index
   }
@@ -183,8 +227,8 @@ export class Batch {
     const { count, idLists, runs } = this
     assert(Number.isSafeInteger(this.time) && idLists.length <= idListsMax, 'a batch that can not be written')
     if (this.#bytes !== undefined) return this.#bytes
-    const out = this.#filling()
-    out.pos = count === 0 ? headerBytes : this.endOf(count - 1)
+    const out = this.#roomFor(bytesOf(idLists, runs))
+    out.pos = this.#end
     out.int(idLists.length)
     for (const ids of idLists) {
       out.int(ids.length)
@@ -200,33 +244,30 @@ export class Batch {
       out.long(server)
       out.long(session)
     }
-    out.intAt(0, formatVersion)
-    out.intAt(4, this.options)
-    writeLong(out.view, 8, this.time)
-    out.intAt(16, count)
-    this.buf = out.buf
-    this.#view = out.view
-    this.#bytes = out.bytes()
+    const from = this.#from
+    out.intAt(from, formatVersion)
+    out.intAt(from + 4, this.options)
+    writeLong(out.view, from + 8, this.time)
+    out.intAt(from + 16, count)
+    this.#bytes = out.buf.subarray(from, out.pos)
     return this.#bytes
   }
 
   /** What `encode` wrote, which must stay as it is. Throws InvariantError if it is not such a batch. */
   static decode(bytes: Uint8Array): Batch {
-    return new Batch().read(bytes)
+    return new Batch(0, 0, nowhere).read(bytes)
   }
 
   /** Becomes what `decode` gives, in place of what it read before: then it costs next to no memory. */
   read(bytes: Uint8Array): this {
-    this.#reader ??= new Reader()
-    const r = this.#reader
     const { buffer, byteOffset, byteLength } = bytes
     // Entries lie behind each other in what has come from another server: for all of them there is one view.
-    const whole = r.buf.buffer === buffer ? r.buf : Buffer.from(buffer)
-    r.reset(whole, byteOffset, byteOffset + byteLength)
+    const whole = reader.buf.buffer === buffer ? reader.buf : Buffer.from(buffer)
+    const r = reader.reset(whole, byteOffset, byteOffset + byteLength)
     try {
       const version = r.int()
       assert(version === formatVersion, () => `batch format ${version} is unknown to this version of zabd`)
-      this.#read(r)
+      this.#read(r, byteOffset)
     } catch (error) {
       if (!(error instanceof ZkError)) throw error
       throw new InvariantError(`${notABatch}: ${error.message}`)
@@ -235,13 +276,16 @@ export class Batch {
     return this
   }
 
-  #read(r: Reader): void {
+  #read(r: Reader, from: number): void {
     this.options = r.int()
     this.time = r.long()
     const count = r.int()
     this.buf = r.buf
     this.#view = r.view
+    this.count = count
     this.size = 0
+    this.#from = from
+    this.#start = 0
     let lists = 0
     for (let i = 0; i < count; i++) {
       lists = Math.max(lists, (r.int() >>> 8) + 1)
@@ -249,16 +293,12 @@ export class Batch {
       r.int()
       const length = r.field()
       assert(length >= 0 && session >= 0 && Number.isSafeInteger(session), notABatch)
-      this.#starts[i] = r.start
       this.size += length
     }
     const idLists = r.int()
     assert(count >= 0 && idLists >= 0 && Number.isSafeInteger(this.time) && lists <= idLists, notABatch)
-    shorten(this.#starts, count)
-    this.#known ??= new KnownLists()
-    const known = this.#known
-    for (let i = 0; i < idLists; i++) this.idLists[i] = known.read(r)
-    shorten(this.idLists, idLists)
+    this.#idLists = undefined
+    for (let i = 0; i < idLists; i++) this.#addIdList(known.read(r))
     this.#readRuns(r)
     assert(r.pos === r.end, notABatch)
   }
@@ -266,16 +306,29 @@ export class Batch {
   #readRuns(r: Reader): void {
     const runs = r.int()
     assert(runs >= 0, notABatch)
-    shorten(this.runs, 0)
+    this.#runs = undefined
     let end = 0
     for (let i = 0; i < runs; i++) {
-      const [from, count, server, session] = [r.int(), r.int(), r.long(), r.long()]
+      const from = r.int()
+      const count = r.int()
+      const server = r.long()
+      const session = r.long()
       assert(from >= end && count > 0 && from + count <= this.count, notABatch)
       assert(Number.isSafeInteger(server) && Number.isSafeInteger(session), notABatch)
       end = from + count
-      this.runs.push({ from, count, server, session })
+      this.#addRun({ from, count, server, session })
     }
   }
+}
+
+/** What `encode` writes behind the last body. */
+function bytesOf(idLists: readonly (readonly Id[])[], runs: readonly Run[]): number {
+  let bytes = 8 + runs.length * runBytes
+  for (const ids of idLists) {
+    bytes += 4
+    for (const { scheme, id } of ids) bytes += 8 + 2 * (scheme.length + id.length)
+  }
+  return bytes
 }
 
 /** Exactly what the leader judges by, also where it has no UTF-8 form. */
@@ -327,11 +380,12 @@ class KnownLists {
   }
 }
 
-/** Makes a list as short as it is to be, if it is longer: V8 then gives its memory back, and takes new for the next. */
-function shorten(list: unknown[], length: number): void {
-  if (list.length > length) list.length = length
-}
-
+const none: readonly never[] = []
+// For all that is read: it is done in one go.
+const reader = new Reader()
+const known = new KnownLists()
+/** Where a batch would be written that was decoded. */
+const nowhere = new Writer(0)
 const noBytes = Buffer.alloc(0)
 const noView = new DataView(new ArrayBuffer(0))
 const listsSearched = 16

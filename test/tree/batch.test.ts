@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { InvariantError } from '../../src/base/assert.ts'
 import { Op } from '../../src/base/opcodes.ts'
 import { Writer } from '../../src/jute/writer.ts'
 import type { Id } from '../../src/tree/acl.ts'
@@ -158,6 +159,42 @@ test('the bytes of a batch do not change when the next one is made', () => {
     filled([{ kind: Op.create, session: 2, cxid: i, ids: [], body: Buffer.alloc(500, i) }]).encode()
   }
   assert.ok(one.equals(copy))
+})
+
+test('batches written one behind the other stay as they are, also where the buffer ends in the middle of one', () => {
+  const out = new Writer(1000)
+  const made: { readonly bytes: Buffer; readonly copy: Buffer; readonly transactions: readonly Added[] }[] =
+    []
+  for (let i = 0; i < 200; i++) {
+    const count = i % 7 === 6 ? 30 : i % 3
+    const transactions = Array.from({ length: count }, (_, j): Added => {
+      const body = Buffer.alloc((i * 13 + j) % 60, i)
+      return { kind: Op.setData, session: i, cxid: j, ids: [{ scheme: 'ip', id: `${j % 2}` }], body }
+    })
+    const batch = new Batch(i, 0, out)
+    for (const { kind, session, cxid, ids, body } of transactions)
+      batch.add(kind, session, cxid, ids, body, 0, body.length)
+    const bytes = batch.encode()
+    assert.deepEqual(contentOf(batch).transactions, transactions)
+    made.push({ bytes, copy: Buffer.from(bytes), transactions })
+  }
+  for (const { bytes, copy, transactions } of made) {
+    assert.ok(bytes.equals(copy))
+    assert.deepEqual(contentOf(Batch.decode(bytes)).transactions, transactions)
+  }
+  // Several shared a buffer, and one was not enough.
+  const buffers = new Set(made.map(({ bytes }) => bytes.buffer))
+  assert.ok(buffers.size > 1 && buffers.size < made.length / 2)
+})
+
+test('transactions of a batch can be asked for in any order', () => {
+  const transactions = Array.from({ length: 5 }, (_, i): Added => {
+    return { kind: Op.setData, session: i, cxid: i, ids: [], body: Buffer.alloc(i * 10) }
+  })
+  const batch = filled(transactions)
+  for (const i of [3, 0, 4, 4, 2, 1])
+    assert.deepEqual([batch.cxidOf(i), batch.endOf(i) - batch.startOf(i)], [i, i * 10])
+  assert.throws(() => batch.startOf(5), InvariantError)
 })
 
 test('what stands in the ids comes out as it went in, surrogates without a partner too', () => {
