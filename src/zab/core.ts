@@ -49,6 +49,8 @@ export { canReconfigure, mayPropose, unwrittenVoting, zxidAfter } from './broadc
 export type { Effect, Event } from './events.ts'
 export { type Core, isVoter } from './state.ts'
 
+const none: readonly Effect[] = []
+
 /** What a server's disk says of its past. */
 export type CoreOptions = {
   readonly id: number
@@ -121,7 +123,7 @@ export function createCore(options: CoreOptions): Core {
     sessions: options.firstSession ?? 0,
     reads: 0,
     role: createLooking(),
-    effects: [],
+    effects: undefined,
   }
 }
 
@@ -131,14 +133,14 @@ export function votingAt(core: Core, zxid: number): VotingAt | undefined {
 }
 
 /** The only entry: runs to completion, throws only on a broken invariant. */
-export function step(core: Core, event: Event): Effect[] {
+export function step(core: Core, event: Event): readonly Effect[] {
   const { quorum } = core
   handle(core, event)
   recount(core, quorum)
   settle(core)
   const { effects } = core
-  core.effects = []
-  return effects
+  core.effects = undefined
+  return effects ?? none
 }
 
 function handle(core: Core, event: Event): void {

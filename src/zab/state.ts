@@ -131,15 +131,17 @@ export type Core = {
   sessions: number
   reads: number
   role: Looking | Following | Leading
-  effects: Effect[]
+  /** Of this step; undefined before the first. Most steps have one: an array that is pushed to takes room for 17. */
+  effects: Effect[] | undefined
 }
 
 export function emit(core: Core, effect: Effect): void {
-  core.effects.push(effect)
+  if (core.effects === undefined) core.effects = [effect]
+  else core.effects.push(effect)
 }
 
 export function send(core: Core, to: number, message: Message): void {
-  core.effects.push({ type: 'send', to, message })
+  emit(core, { type: 'send', to, message })
 }
 
 export function isVoter(core: Core, id: number): boolean {
