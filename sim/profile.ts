@@ -75,7 +75,7 @@ export function drawProfile(prng: Prng): Profile {
       finalizeWaitMs: 20,
       windowBytes: prng.pick([150, 400, 1000, 100_000]),
       messageBytes: 200,
-      cacheBytes: prng.pick([50, 200, 1000, 100_000]),
+      cacheBytes: prng.pick([500, 2000, 10_000, 1_000_000]),
     },
     ...(lagging ? drawLagging(prng) : churning ? drawChurn(prng) : drawCalm(prng)),
     hugeProposals: prng.pick([0, 0, 0.02]),

@@ -3,6 +3,9 @@
 import { assert } from '../base/assert.ts'
 import type { Entry, VotingAt } from './types.ts'
 
+/** Memory that an entry takes beside its bytes, about: a lone write's has less than 200 bytes. */
+export const entryOverhead = 512
+
 export type History = {
   /** Entries at or below are not in the log any more; always the end of an entry, or of a snapshot, or 0. */
   trimmedTo: number
@@ -17,6 +20,7 @@ export type History = {
   durable: number
   /** The newest entries, without a hole up to the end. Entries that are not durable are always here. */
   readonly recent: Entry[]
+  /** Memory that these take. */
   recentBytes: number
   readonly cacheBytes: number
 }
@@ -69,7 +73,7 @@ export function pushEntry(history: History, entry: Entry): void {
   history.lasts.push(entry.last)
   if (entry.voting !== undefined) history.votings.push({ zxid: entry.last, voting: entry.voting })
   history.recent.push(entry)
-  history.recentBytes += entry.bytes.length
+  history.recentBytes += costOf(entry)
   if (history.recentBytes > history.cacheBytes) evict(history)
 }
 
@@ -80,7 +84,7 @@ export function cut(history: History, zxid: number): void {
   lasts.length = countUpTo(lasts, zxid)
   while (votings.length > 0 && (votings[votings.length - 1] as VotingAt).zxid > zxid) votings.pop()
   while (recent.length > 0 && (recent[recent.length - 1] as Entry).last > zxid)
-    history.recentBytes -= (recent.pop() as Entry).bytes.length
+    history.recentBytes -= costOf(recent.pop() as Entry)
   history.durable = Math.min(history.durable, zxid)
 }
 
@@ -137,11 +141,15 @@ function evict(history: History): void {
   while (count < recent.length && bytes > history.cacheBytes * 0.75) {
     const entry = recent[count] as Entry
     if (entry.last > durable) break
-    bytes -= entry.bytes.length
+    bytes -= costOf(entry)
     count++
   }
   recent.splice(0, count)
   history.recentBytes = bytes
+}
+
+function costOf({ bytes }: Entry): number {
+  return bytes.length + entryOverhead
 }
 
 /** How many of the ascending numbers are at or below `zxid`. */

@@ -52,7 +52,10 @@ export type Settings = {
   readonly windowBytes: number
   /** Bytes of entries in a message that has more than one: a learner that is behind begins with some while others come. */
   readonly messageBytes: number
-  /** Bytes of the newest entries kept in memory for sending. Older ones are read from the log. */
+  /**
+   * Memory for the newest entries, bytes, for a learner that is a little behind. Older ones are read from the log. What is
+   * kept for longer than a collection of young garbage or two is copied by each of them.
+   */
   readonly cacheBytes: number
 }
 
@@ -63,5 +66,5 @@ export const defaultSettings: Settings = {
   finalizeWaitMs: 200,
   windowBytes: 8 << 20,
   messageBytes: 128 << 10,
-  cacheBytes: 32 << 20,
+  cacheBytes: 256 << 10,
 }

@@ -7,6 +7,7 @@ import {
   createHistory,
   cut,
   endOf,
+  entryOverhead,
   type History,
   hasPoint,
   pointAtOrBelow,
@@ -16,7 +17,7 @@ import {
 } from '../../src/zab/history.ts'
 
 /** Ends at 10, 20, 30, 40, durable up to 20; the last two are 10 bytes each. */
-function sample(cacheBytes = 1000): History {
+function sample(cacheBytes = 100_000): History {
   const history = createHistory(0, [10, 20], cacheBytes)
   push(history, 30)
   push(history, 40)
@@ -96,8 +97,9 @@ describe('a history', () => {
     assert.equal(cachedAfter(history, 40, 1000), undefined)
   })
 
-  it('keeps no more bytes at hand than it may, but always what is not durable', () => {
-    const history = sample(25)
+  it('keeps no more at hand than it may, but always what is not durable', () => {
+    const each = 10 + entryOverhead
+    const history = sample(2.5 * each)
     push(history, 50)
     assert.equal(history.recent.length, 3)
     history.durable = 40
@@ -106,6 +108,6 @@ describe('a history', () => {
       history.recent.map(({ last }) => last),
       [50, 60],
     )
-    assert.equal(history.recentBytes, 20)
+    assert.equal(history.recentBytes, 2 * each)
   })
 })

@@ -232,7 +232,7 @@ describe('1282, 3911, 4646, 4785, 2678, 3023: newLeader', () => {
 
 describe('what a learner has missed', () => {
   it('comes in messages of limited size, whether it is in memory or only in the log', () => {
-    for (const cacheBytes of [1, 1000]) {
+    for (const cacheBytes of [1, 100_000]) {
       const cluster = established({ settings: { messageBytes: 2, cacheBytes } })
       cluster.kill(1)
       for (const text of ['b', 'c', 'long', 'd', 'e', 'f']) {
