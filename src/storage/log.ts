@@ -12,11 +12,13 @@ import { emptyState, type LogState, readLogState, writeLogState } from './log-st
 import {
   decodeEnds,
   decodeEntry,
+  type Ends,
   encodeEnds,
   encodeEntry,
   endsKey,
   entryKey,
   isEntryKey,
+  RecordRoom,
   type StoredEntry,
   zxidOfKey,
 } from './records.ts'
@@ -64,6 +66,8 @@ export class LevelLog implements LogStore {
   #lastZxid: number
   /** Those that `index` tells of, ascending. Replaced and never changed. */
   #votings: readonly VotingAt[]
+  /** What is being encoded. */
+  readonly #room = new RecordRoom()
   /** The newest entries of the active segment, which no record of ends has yet: fewer than fill one. */
   #tail: Tail
   /** The segment that follows when that is full, from when it is half full on. */
@@ -159,9 +163,9 @@ export class LevelLog implements LogStore {
       this.#gate.check()
       const last = checkChain(entries, this.#lastZxid)
       if (!this.#isReadyFor(entries)) await this.#prepareFor(entries)
-      const records = this.#recordsOf(entries)
-      await writeAll(this.#segments.active.db, records, this.#options.sync ? synced : notSynced)
-      this.#appended(entries, last, records)
+      const submitted = this.#submit(entries)
+      await submitted.written
+      this.#appended(entries, last, submitted)
     } catch (error) {
       throw this.#gate.failed('appending to the log', error)
     } finally {
@@ -185,16 +189,14 @@ export class LevelLog implements LogStore {
     if (this.#segments.active.bytes >= this.#segmentBytes) await this.#turnOver()
   }
 
-  #appended(entries: readonly Entry[], last: number, records: readonly LogRecord[]): void {
+  #appended(entries: readonly Entry[], last: number, { bytes, records }: Submitted): void {
     const { active } = this.#segments
-    let bytes = 0
-    for (const { value } of records) bytes += value.length
     this.#lastZxid = last
     this.#extendTail(entries)
     active.bytes += bytes
     active.untabled += bytes
     this.#recent += bytes
-    if (this.#options.sync) this.#writeAhead.wrote(bytes, records.length)
+    if (this.#options.sync) this.#writeAhead.wrote(bytes, records)
     if (active.bytes >= this.#segmentBytes / 2) this.#next ??= this.#prepare()
   }
 
@@ -439,19 +441,47 @@ export class LevelLog implements LogStore {
     this.#tail = await tailOf(active, dir, this.#state, zxid)
   }
 
-  /** The records of these entries, and of the ends that they fill. */
-  #recordsOf(entries: readonly Entry[]): LogRecord[] {
+  /**
+   * Gives entries to LevelDB, with the records of ends that they fill: it writes all of them, or none. A lone one needs no batch,
+   * which is a native object with a finalizer and twice as many promises: 1.2 KB of garbage.
+   */
+  #submit(entries: readonly Entry[]): Submitted {
+    const { db } = this.#segments.active
     const { revision } = this.#state
-    const records = entries.map((entry) => encodeEntry(entry, revision))
-    let { from } = this.#tail
-    if (this.#tail.lasts.length + entries.length < endsPerRecord) return records
-    const lasts = [...this.#tail.lasts, ...entries.map((entry) => entry.last)]
-    while (lasts.length >= endsPerRecord) {
-      const run = { from, lasts: lasts.splice(0, endsPerRecord) }
-      from = run.lasts.at(-1) ?? from
-      records.push({ key: endsKey(from), value: encodeEnds(run, revision) })
+    const options = this.#options.sync ? synced : notSynced
+    const ends = this.#filledBy(entries)
+    const [first] = entries
+    if (first !== undefined && entries.length === 1 && ends.length === 0) {
+      const { key, value } = encodeEntry(first, revision, this.#room)
+      return { bytes: value.length, records: 1, written: db.put(key, value, options) }
     }
-    return records
+    const batch = db.batch()
+    let bytes = 0
+    for (const entry of entries) {
+      const { key, value } = encodeEntry(entry, revision, this.#room)
+      batch.put(key, value)
+      bytes += value.length
+    }
+    for (const run of ends) {
+      const value = encodeEnds(run, revision)
+      batch.put(endsKey(run.lasts.at(-1) as number), value)
+      bytes += value.length
+    }
+    return { bytes, records: entries.length + ends.length, written: batch.write(options) }
+  }
+
+  /** The runs whose records are due with these entries. */
+  #filledBy(entries: readonly Entry[]): readonly Ends[] {
+    let { from } = this.#tail
+    if (this.#tail.lasts.length + entries.length < endsPerRecord) return noEnds
+    const lasts = [...this.#tail.lasts, ...entries.map((entry) => entry.last)]
+    const runs: Ends[] = []
+    for (let at = 0; at + endsPerRecord <= lasts.length; at += endsPerRecord) {
+      const run = { from, lasts: lasts.slice(at, at + endsPerRecord) }
+      from = run.lasts.at(-1) as number
+      runs.push(run)
+    }
+    return runs
   }
 
   /** These entries are written, with the records of ends that they have filled. */
@@ -595,27 +625,13 @@ export class LevelLog implements LogStore {
   }
 }
 
-type LogRecord = { readonly key: Buffer; readonly value: Buffer }
+/** What LevelDB was given to write. */
+type Submitted = { readonly bytes: number; readonly records: number; readonly written: Promise<void> }
 
+const noEnds: readonly Ends[] = []
 /** Options of a write; with the encodings, that the database need not add them each time. */
 const notSynced = { sync: false, keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
 const synced = { ...notSynced, sync: true }
-
-/**
- * Writes all records, or none. A lone one needs no batch, which is a native object with a finalizer and
- * twice as many promises: 1.2 KB of garbage.
- */
-function writeAll(
-  db: Db,
-  records: readonly LogRecord[],
-  options: typeof synced | typeof notSynced,
-): Promise<void> {
-  const [first] = records
-  if (first !== undefined && records.length === 1) return db.put(first.key, first.value, options)
-  const batch = db.batch()
-  for (const { key, value } of records) batch.put(key, value)
-  return batch.write(options)
-}
 
 type Pairs = ReturnType<typeof pairsIn>
 

@@ -21,6 +21,8 @@ const checkBytes = 4
 const votingBit = 2 ** 31
 /** Of a voting's bytes, before them. */
 const lengthBytes = 4
+/** What is kept for records: most are shorter, and of one that is not the memory is no more than what it costs anyway. */
+const roomBytes = 16 << 10
 
 /** Key of a checkpoint's meta record; sorts after every record. */
 export const metaKey: Buffer = Buffer.from('m')
@@ -91,25 +93,41 @@ function readZxid(view: DataView, at: number): number {
   return view.getUint32(at) * high + view.getUint32(at + 4)
 }
 
-/** Key and value of an entry. One buffer, so that the checksum is one call. */
-export function encodeEntry(entry: Entry, revision: number): { key: Buffer; value: Buffer } {
-  const { prev, first, last, bytes, voting } = entry
+/** Memory for one record at a time, which LevelDB has copied when it was given it. */
+export class RecordRoom {
+  readonly key: Buffer = Buffer.allocUnsafeSlow(keyBytes)
+  #value: Buffer = Buffer.allocUnsafeSlow(roomBytes)
+
+  /** Of this length; undefined content. */
+  value(length: number): Buffer {
+    return length > roomBytes ? Buffer.allocUnsafeSlow(length) : this.#value.subarray(0, length)
+  }
+}
+
+/** Key and value of an entry, which lie in `room` until it is used again. */
+export function encodeEntry(
+  { prev, first, last, bytes, voting }: Entry,
+  revision: number,
+  room: RecordRoom,
+): { key: Buffer; value: Buffer } {
   const packed = voting === undefined ? undefined : packVoting(voting)
   const votingBytes = packed === undefined ? 0 : lengthBytes + packed.length
-  const bodyAt = keyBytes + entryHeaderBytes + votingBytes
+  const bodyAt = entryHeaderBytes + votingBytes
   const length = bodyAt + bytes.byteLength + checkBytes
-  const all = Buffer.allocUnsafe(length)
-  writeKey(all, first)
-  writeU32(all, keyBytes, packed === undefined ? revision : revision + votingBit)
-  writeZxid(all, keyBytes + 4, prev)
-  writeZxid(all, keyBytes + 12, last)
+  const { key } = room
+  const value = room.value(length)
+  writeKey(key, first)
+  writeU32(value, 0, packed === undefined ? revision : revision + votingBit)
+  writeZxid(value, 4, prev)
+  writeZxid(value, 12, last)
   if (packed !== undefined) {
-    writeU32(all, keyBytes + entryHeaderBytes, packed.length)
-    all.set(packed, bodyAt - packed.length)
+    writeU32(value, entryHeaderBytes, packed.length)
+    value.set(packed, bodyAt - packed.length)
   }
-  all.set(bytes, bodyAt)
-  writeU32(all, length - checkBytes, crcEnd(crcBytes(crcStart, all, 0, length - checkBytes)))
-  return { key: all.subarray(0, keyBytes), value: all.subarray(keyBytes) }
+  value.set(bytes, bodyAt)
+  const crc = crcBytes(crcBytes(crcStart, key, 0, keyBytes), value, 0, length - checkBytes)
+  writeU32(value, length - checkBytes, crcEnd(crc))
+  return { key, value }
 }
 
 /** The entry of a key and a value; undefined if the checksum or the numbers are wrong. `bytes` is a view of `value`. */

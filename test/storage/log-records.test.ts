@@ -7,7 +7,7 @@ import { describe, it, type TestContext } from 'node:test'
 import { Database, type Db } from '../../src/storage/database.ts'
 import { layoutOf } from '../../src/storage/format.ts'
 import { type LogState, readLogState, writeLogState } from '../../src/storage/log-state.ts'
-import { encodeEnds, encodeEntry, endsKey, entryKey } from '../../src/storage/records.ts'
+import { encodeEnds, encodeEntry, endsKey, entryKey, RecordRoom } from '../../src/storage/records.ts'
 import { checkpointAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
 import { entriesAfter, readAll, reconfiguration } from '../support/log-conformance.ts'
 
@@ -39,7 +39,7 @@ async function changed(t: TestContext, work: Parameters<typeof change>[1]): Prom
 }
 
 const put = (db: Db, entry: typeof one, revision: number) => {
-  const { key, value } = encodeEntry(entry!, revision)
+  const { key, value } = encodeEntry(entry!, revision, new RecordRoom())
   return db.put(key, value)
 }
 

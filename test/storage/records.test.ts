@@ -10,6 +10,7 @@ import {
   encodeMeta,
   endsKey,
   entryKey,
+  RecordRoom,
 } from '../../src/storage/records.ts'
 import { metaAt } from '../support/disk-scratch.ts'
 
@@ -24,7 +25,7 @@ describe("the log's records", () => {
   })
 
   it('have the documented bytes', () => {
-    const { key, value } = encodeEntry(entry, 5)
+    const { key, value } = encodeEntry(entry, 5, new RecordRoom())
     assert.equal(key.toString('hex'), '6c0000000400000001')
     assert.equal(
       value.toString('hex'),
@@ -34,7 +35,7 @@ describe("the log's records", () => {
 
   it('are decoded to what was encoded', () => {
     for (const one of [entry, { ...entry, voting }]) {
-      const { key, value } = encodeEntry(one, 5)
+      const { key, value } = encodeEntry(one, 5, new RecordRoom())
       assert.deepEqual(decodeEntry(key, value), { entry: one, revision: 5 })
     }
     const ends = { from: 7, lasts: [8, 2 ** 32 + 1, makeZxid(maxEpoch, maxCounter)] }
@@ -49,8 +50,8 @@ describe("the log's records", () => {
 
   it('are refused with any bit of key or value flipped, and cut at any length', () => {
     const records = [
-      { ...encodeEntry(entry, 5), decode: decodeEntry },
-      { ...encodeEntry({ ...entry, voting }, 5), decode: decodeEntry },
+      { ...encodeEntry(entry, 5, new RecordRoom()), decode: decodeEntry },
+      { ...encodeEntry({ ...entry, voting }, 5, new RecordRoom()), decode: decodeEntry },
       { key: endsKey(9), value: encodeEnds({ from: 3, lasts: [4, 9] }, 5), decode: decodeEnds },
     ]
     for (const { key, value, decode } of records) {
