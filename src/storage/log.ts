@@ -80,6 +80,8 @@ export class LevelLog implements LogStore {
   /** Of the active segment. */
   #writeAhead: WriteAhead
   #appending = false
+  /** What it writes. */
+  #given: Given = nothingGiven
   /** Of entries that were read since `giveBack`. */
   #readBytes = 0
   /** Number of truncations and resets under way or waiting. */
@@ -153,32 +155,35 @@ export class LevelLog implements LogStore {
     return this.#state.installs
   }
 
-  /** Much the most frequent write: one promise of its own, where `#write` takes several and closures. */
-  async append(entries: readonly Entry[]): Promise<void> {
+  append(entries: readonly Entry[]): Promise<void> {
+    const isReady = !this.#appending && this.failure === undefined && this.#isReadyFor(entries)
+    return isReady && this.#gate.enter() ? this.#submit(entries) : this.#prepareAndAppend(entries)
+  }
+
+  async #prepareAndAppend(entries: readonly Entry[]): Promise<void> {
     assert(!this.#appending, 'an append began before the one before it was durable')
     if (entries.length === 0) return
     this.#appending = true
     if (!this.#gate.enter()) await this.#gate.turn()
     try {
       this.#gate.check()
-      const last = checkChain(entries, this.#lastZxid)
-      if (!this.#isReadyFor(entries)) await this.#prepareFor(entries)
-      const submitted = this.#submit(entries)
-      await submitted.written
-      this.#appended(entries, last, submitted)
+      checkChain(entries, this.#lastZxid)
+      await this.#prepareFor(entries)
     } catch (error) {
-      throw this.#gate.failed('appending to the log', error)
-    } finally {
-      this.#gate.leave()
-      this.#appending = false
+      this.#onAppendFailed(error)
     }
+    await this.#submit(entries)
   }
 
-  /** Whether the entries can be written as things are. */
+  /** Whether the entries, which may be none or wrong, can be written as things are. */
   #isReadyFor(entries: readonly Entry[]): boolean {
     if (this.#closed || this.#state.clean || this.#segments.active.bytes >= this.#segmentBytes) return false
-    for (const { voting } of entries) if (voting !== undefined) return false
-    return true
+    let end = this.#lastZxid
+    for (const entry of entries) {
+      if (entry.voting !== undefined || wrongAfter(end, entry) !== undefined) return false
+      end = entry.last
+    }
+    return entries.length > 0
   }
 
   async #prepareFor(entries: readonly Entry[]): Promise<void> {
@@ -189,15 +194,37 @@ export class LevelLog implements LogStore {
     if (this.#segments.active.bytes >= this.#segmentBytes) await this.#turnOver()
   }
 
-  #appended(entries: readonly Entry[], last: number, { bytes, records }: Submitted): void {
+  /**
+   * Hands entries to the database, for which the gate was entered and everything is ready. Much the most frequent write: what
+   * follows needs no promise but the one that is given back, and no closure.
+   */
+  #submit(entries: readonly Entry[]): Promise<void> {
+    this.#appending = true
+    return this.#give(entries).then(this.#onAppended, this.#onAppendFailed)
+  }
+
+  readonly #onAppended = () => {
+    const { entries, bytes, records } = this.#given
     const { active } = this.#segments
-    this.#lastZxid = last
+    this.#lastZxid = entries.at(-1)?.last ?? this.#lastZxid
     this.#extendTail(entries)
     active.bytes += bytes
     active.untabled += bytes
     this.#recent += bytes
     if (this.#options.sync) this.#writeAhead.wrote(bytes, records)
     if (active.bytes >= this.#segmentBytes / 2) this.#next ??= this.#prepare()
+    this.#endAppend()
+  }
+
+  readonly #onAppendFailed = (error: unknown): never => {
+    this.#endAppend()
+    throw this.#gate.failed('appending to the log', error)
+  }
+
+  #endAppend(): void {
+    this.#given = nothingGiven
+    this.#appending = false
+    this.#gate.leave()
   }
 
   async saveEpochs(epochs: Epochs): Promise<void> {
@@ -445,17 +472,18 @@ export class LevelLog implements LogStore {
    * Gives entries to LevelDB, with the records of ends that they fill: it writes all of them, or none. A lone one needs no batch,
    * which is a native object with a finalizer and twice as many promises: 1.2 KB of garbage.
    */
-  #submit(entries: readonly Entry[]): Submitted {
-    const { db } = this.#segments.active
-    const { revision } = this.#state
-    const options = this.#options.sync ? synced : notSynced
+  #give(entries: readonly Entry[]): Promise<void> {
     const ends = this.#filledBy(entries)
     const [first] = entries
-    if (first !== undefined && entries.length === 1 && ends.length === 0) {
-      const { key, value } = encodeEntry(first, revision, this.#room)
-      return { bytes: value.length, records: 1, written: db.put(key, value, options) }
-    }
-    const batch = db.batch()
+    if (first === undefined || entries.length > 1 || ends.length > 0) return this.#giveMany(entries, ends)
+    const { key, value } = encodeEntry(first, this.#state.revision, this.#room)
+    this.#given = { entries, bytes: value.length, records: 1 }
+    return this.#segments.active.db.put(key, value, this.#writeOptions)
+  }
+
+  async #giveMany(entries: readonly Entry[], ends: readonly Ends[]): Promise<void> {
+    const { revision } = this.#state
+    const batch = this.#segments.active.db.batch()
     let bytes = 0
     for (const entry of entries) {
       const { key, value } = encodeEntry(entry, revision, this.#room)
@@ -467,7 +495,12 @@ export class LevelLog implements LogStore {
       batch.put(endsKey(run.lasts.at(-1) as number), value)
       bytes += value.length
     }
-    return { bytes, records: entries.length + ends.length, written: batch.write(options) }
+    this.#given = { entries, bytes, records: entries.length + ends.length }
+    await batch.write(this.#writeOptions)
+  }
+
+  get #writeOptions() {
+    return this.#options.sync ? synced : notSynced
   }
 
   /** The runs whose records are due with these entries. */
@@ -625,9 +658,10 @@ export class LevelLog implements LogStore {
   }
 }
 
-/** What LevelDB was given to write. */
-type Submitted = { readonly bytes: number; readonly records: number; readonly written: Promise<void> }
+/** Of entries that LevelDB was given to write: the bytes and the number of their records. */
+type Given = { readonly entries: readonly Entry[]; readonly bytes: number; readonly records: number }
 
+const nothingGiven: Given = { entries: [], bytes: 0, records: 0 }
 const noEnds: readonly Ends[] = []
 /** Options of a write; with the encodings, that the database need not add them each time. */
 const notSynced = { sync: false, keyEncoding: 'buffer', valueEncoding: 'buffer' } as const
@@ -888,15 +922,14 @@ function notTogether({ entry }: StoredEntry, dir: string): StorageError {
   const at = formatZxid(entry.first)
   return corrupt(dir, `the entry at ${at} and the state of the log do not belong together`)
 }
-/** Asserts that `entries` follow `last` without a hole, and returns the last zxid. */
-function checkChain(entries: readonly Entry[], last: number): number {
+/** Asserts that `entries` follow `last` without a hole. */
+function checkChain(entries: readonly Entry[], last: number): void {
   let end = last
   for (const entry of entries) {
     const wrong = wrongAfter(end, entry)
     if (wrong !== undefined) throw new InvariantError(wrong)
     end = entry.last
   }
-  return end
 }
 
 /** Why an entry can not be the one that follows `end`; undefined if it can. */
