@@ -61,7 +61,6 @@ export const Kind = {
 export const states: readonly Status['state'][] = ['looking', 'following', 'leading']
 export const blankRules: readonly Status['blanks'][] = ['none', 'empty', 'any']
 
-const packr = new Packr({ useRecords: false })
 /** For what a checkpoint's meta carries (encode.ts). */
 const statePackr = new Packr({ useRecords: true })
 
@@ -72,6 +71,7 @@ export class FrameReader {
   #partial: Buffer | undefined
   #filled = 0
   #lengthKnown = false
+  readonly #fields = new Fields()
 
   constructor(maxFrameBytes: number = defaultMaxFrameBytes) {
     this.#maxFrameBytes = maxFrameBytes
@@ -79,7 +79,8 @@ export class FrameReader {
 
   /**
    * Calls `each` for every message that is complete now, in order, until it returns false: the rest is dropped then.
-   * Bytes of messages are views of `chunk` (or of a buffer for a frame that came in several). Throws PeerFault.
+   * Bytes of messages are views of `chunk` (or of a buffer for a frame that came in several). Throws PeerFault, when what
+   * came before the fault was given.
    */
   push(chunk: Buffer, each: (message: PeerMessage) => boolean): void {
     let at = 0
@@ -89,7 +90,7 @@ export class FrameReader {
           const length = this.#checked(readU32(chunk, at))
           at += lengthBytes
           if (chunk.length - at >= length) {
-            if (length > 0 && !deliver(chunk, at, at + length, each)) return
+            if (length > 0 && !this.#deliver(chunk, at, at + length, each)) return
             at += length
           } else {
             this.#expect(length)
@@ -108,12 +109,25 @@ export class FrameReader {
       const full = this.#partial
       this.#partial = undefined
       if (this.#lengthKnown) {
-        if (!deliver(full, 0, full.length, each)) return
+        if (!this.#deliver(full, 0, full.length, each)) return
       } else {
         const length = this.#checked(readU32(full, 0))
         if (length > 0) this.#expect(length)
       }
     }
+  }
+
+  /** Gives the messages of the frame in `[start, end)`, its length bytes not included; false: `each` has had enough. */
+  #deliver(frame: Buffer, start: number, end: number, each: (message: PeerMessage) => boolean): boolean {
+    const fields = this.#fields
+    for (let left = fields.open(frame, start, end); left > 0; left--) {
+      fields.beginRow()
+      const message = fromFields(fields)
+      fields.endRow()
+      if (!each(message)) return false
+    }
+    fields.close()
+    return true
   }
 
   #expect(length: number): void {
@@ -131,41 +145,8 @@ export class FrameReader {
   }
 }
 
-function deliver(
-  frame: Buffer,
-  start: number,
-  end: number,
-  each: (message: PeerMessage) => boolean,
-): boolean {
-  for (const message of decodeFrame(frame, start, end)) if (!each(message)) return false
-  return true
-}
-
-/** The messages of the frame in `[start, end)`, its length bytes not included. Throws PeerFault. */
-export function decodeFrame(frame: Buffer, start: number, end: number): PeerMessage[] {
-  const bodyAt = start + lengthBytes
-  const headEnd = end < bodyAt ? Number.POSITIVE_INFINITY : bodyAt + readU32(frame, start)
-  if (headEnd > end || headEnd === bodyAt) throw new PeerFault('a frame with lengths that can not be')
-  let rows: unknown
-  try {
-    rows = packr.unpack(frame, { start: bodyAt, end: headEnd })
-  } catch (error) {
-    throw new PeerFault('a frame that is not msgpack', { cause: error })
-  }
-  if (!Array.isArray(rows)) throw new PeerFault('a frame that is not a list of messages')
-  const fields = new Fields(frame, headEnd, end)
-  const messages: PeerMessage[] = []
-  for (const row of rows as unknown[]) {
-    fields.open(row)
-    messages.push(fromFields(fields))
-    fields.close()
-  }
-  if (fields.bytesLeft > 0) throw new PeerFault(`a frame with ${fields.bytesLeft} bytes of no message`)
-  return messages
-}
-
 function fromFields(fields: Fields): PeerMessage {
-  const kind = fields.count('kind')
+  const kind = fields.kind()
   if (kind === Kind.status) return statusFrom(fields)
   const session = fields.count('session')
   switch (kind) {
@@ -293,43 +274,71 @@ function snapshotEndFrom(fields: Fields, session: number): PeerMessage {
   return { type: 'snapshotEnd', session, meta: { zxid, nodes, digestHigh, digestLow, state }, voting }
 }
 
-/** Takes the fields of a row one after another, each with what it must be. */
+const noBytes = Buffer.alloc(0)
+/** The values of msgpack that are neither numbers nor lists. */
+const Tag = { nil: 0xc0, no: 0xc2, yes: 0xc3 } as const
+
+/**
+ * Takes the fields of a frame's rows one after another, each with what it must be: the head is read where it lies. Of
+ * msgpack it knows what heads consist of, whole numbers, flags, nil and lists, and takes nothing else.
+ */
 class Fields {
-  readonly #frame: Buffer
-  readonly #end: number
+  #frame: Buffer = noBytes
+  /** Where the next value of the head begins. */
+  #at = 0
+  #headEnd = 0
   /** Where the next field of bytes begins. */
-  #bytesAt: number
-  #row: readonly unknown[] = []
-  #next = 0
+  #bytesAt = 0
+  #end = 0
+  /** Of the row that is being read: its kind, for faults, and the fields that are left. */
+  #kind = 0
+  #left = 0
 
-  constructor(frame: Buffer, bytesAt: number, end: number) {
+  /** Begins with the frame in `[start, end)`; gives the number of its rows. */
+  open(frame: Buffer, start: number, end: number): number {
+    const bodyAt = start + lengthBytes
+    const headEnd = end < bodyAt ? Number.POSITIVE_INFINITY : bodyAt + readU32(frame, start)
+    if (headEnd > end || headEnd === bodyAt) throw new PeerFault('a frame with lengths that can not be')
     this.#frame = frame
-    this.#bytesAt = bytesAt
+    this.#at = bodyAt
+    this.#headEnd = headEnd
+    this.#bytesAt = headEnd
     this.#end = end
+    return this.#list('list of messages')
   }
 
-  get bytesLeft(): number {
-    return this.#end - this.#bytesAt
-  }
-
-  open(row: unknown): void {
-    if (!Array.isArray(row)) throw new PeerFault('a message that is not a list of fields')
-    this.#row = row as unknown[]
-    this.#next = 0
-  }
-
+  /** All rows were read. */
   close(): void {
-    if (this.#next !== this.#row.length) {
-      throw new PeerFault(`a message of kind ${String(this.#row[0])} with ${this.#row.length} fields`)
-    }
+    const head = this.#headEnd - this.#at
+    if (head > 0) throw new PeerFault(`a frame with ${head} bytes behind its messages`)
+    const bytes = this.#end - this.#bytesAt
+    if (bytes > 0) throw new PeerFault(`a frame with ${bytes} bytes of no message`)
+    // What it was a view of is not kept alive by this.
+    this.#frame = noBytes
+  }
+
+  beginRow(): void {
+    this.#kind = 0
+    this.#left = this.#list('message')
+  }
+
+  endRow(): void {
+    if (this.#left !== 0) throw this.#wrongCount()
+  }
+
+  kind(): number {
+    this.#kind = this.count('kind')
+    return this.#kind
   }
 
   count(what: string): number {
-    return checkedWhole(this.#row[this.#next++], 0, Number.MAX_SAFE_INTEGER, what)
+    this.#field()
+    return this.#whole(0, Number.MAX_SAFE_INTEGER, what)
   }
 
   u32(what: string): number {
-    return checkedWhole(this.#row[this.#next++], 0, 0xffffffff, what)
+    this.#field()
+    return this.#whole(0, 0xffffffff, what)
   }
 
   zxid(): number {
@@ -337,37 +346,41 @@ class Fields {
   }
 
   zxidOrNone(): number {
-    return checkedWhole(this.#row[this.#next++], -1, Number.MAX_SAFE_INTEGER, 'zxid')
+    this.#field()
+    return this.#whole(-1, Number.MAX_SAFE_INTEGER, 'zxid')
   }
 
   epoch(): number {
-    return checkedWhole(this.#row[this.#next++], 0, maxEpoch, 'epoch')
+    this.#field()
+    return this.#whole(0, maxEpoch, 'epoch')
   }
 
   epochOrNone(): number {
-    return checkedWhole(this.#row[this.#next++], -1, maxEpoch, 'epoch')
+    this.#field()
+    return this.#whole(-1, maxEpoch, 'epoch')
   }
 
   flag(): boolean {
-    const value = this.#row[this.#next++]
-    if (typeof value !== 'boolean') throw wrong('flag', value)
-    return value
+    this.#field()
+    const tag = this.#byte()
+    if (tag !== Tag.yes && tag !== Tag.no) throw wrong('flag', tag)
+    return tag === Tag.yes
   }
 
   /** Of words that are an index on the wire. */
   oneOf<T extends string>(words: readonly T[]): T {
-    const index = checkedWhole(this.#row[this.#next++], 0, words.length - 1, 'word')
-    return words[index]!
+    this.#field()
+    return words[this.#whole(0, words.length - 1, 'word')]!
   }
 
   optionalCount(what: string): number | undefined {
-    if (this.#row[this.#next] !== null) return this.count(what)
-    this.#next++
-    return undefined
+    this.#field()
+    return this.#nil() ? undefined : this.#whole(0, Number.MAX_SAFE_INTEGER, what)
   }
 
   counts(what: string): readonly number[] {
-    return checkedCounts(this.#row[this.#next++], what)
+    this.#field()
+    return this.#counts(what)
   }
 
   bytes(): Uint8Array {
@@ -382,73 +395,134 @@ class Fields {
   }
 
   votings(): Voting[] {
-    const value: unknown = this.#row[this.#next++]
-    if (!Array.isArray(value)) throw wrong('list of votings', value)
-    return value.map(checkedVoting)
+    this.#field()
+    const votings: Voting[] = []
+    for (let left = this.#list('list of votings'); left > 0; left--) votings.push(this.#voting())
+    return votings
   }
 
   votingAt(): VotingAt | undefined {
-    const value = this.#row[this.#next++]
-    if (value === null) return undefined
-    if (!Array.isArray(value) || value.length !== 2) throw wrong('voting', value)
-    return {
-      zxid: checkedWhole(value[0], 0, Number.MAX_SAFE_INTEGER, 'zxid'),
-      voting: checkedVoting(value[1]),
-    }
+    this.#field()
+    if (this.#nil()) return undefined
+    this.#listOf(2, 'voting')
+    return { zxid: this.#whole(0, Number.MAX_SAFE_INTEGER, 'zxid'), voting: this.#voting() }
   }
 
   entries(): Entry[] {
-    const row: unknown = this.#row[this.#next++]
-    if (!Array.isArray(row) || row.length % 5 !== 0) throw wrong('list of entries', row)
+    this.#field()
+    const values = this.#list('list of entries')
+    if (values % 5 !== 0) throw wrong('list of entries', values)
     const entries: Entry[] = []
-    for (let i = 0; i < row.length; i += 5) {
-      const prev = checkedWhole(row[i], 0, Number.MAX_SAFE_INTEGER, 'zxid')
-      const first = checkedWhole(row[i + 1], prev + 1, Number.MAX_SAFE_INTEGER, 'zxid')
-      const last = checkedWhole(row[i + 2], first, Number.MAX_SAFE_INTEGER, 'zxid')
-      const bytes = this.take(checkedWhole(row[i + 3], 0, Number.MAX_SAFE_INTEGER, 'length'))
-      const voting: unknown = row[i + 4]
+    for (let left = values; left > 0; left -= 5) {
+      const prev = this.#whole(0, Number.MAX_SAFE_INTEGER, 'zxid')
+      const first = this.#whole(prev + 1, Number.MAX_SAFE_INTEGER, 'zxid')
+      const last = this.#whole(first, Number.MAX_SAFE_INTEGER, 'zxid')
+      const bytes = this.take(this.#whole(0, Number.MAX_SAFE_INTEGER, 'length'))
       entries.push(
-        voting === null
-          ? { prev, first, last, bytes }
-          : { prev, first, last, bytes, voting: checkedVoting(voting) },
+        this.#nil() ? { prev, first, last, bytes } : { prev, first, last, bytes, voting: this.#voting() },
       )
     }
     return entries
   }
-}
 
-function checkedVoting(value: unknown): Voting {
-  if (!Array.isArray(value) || value.length !== 3) throw wrong('voting', value)
-  const [voters, groups, weights]: unknown[] = value
-  if (!Array.isArray(groups) || !Array.isArray(weights)) throw wrong('voting', value)
-  const ids = checkedCounts(voters, 'server id')
-  if (ids.some((id, i) => i > 0 && id <= ids[i - 1]!)) throw wrong('ascending list of server ids', voters)
-  return {
-    voters: ids,
-    groups: groups.map((group: unknown) => checkedCounts(group, 'server id')),
-    weights: weights.map((pair: unknown): [number, number] => {
-      const [id, weight, ...more] = checkedCounts(pair, 'weight')
-      if (id === undefined || weight === undefined || more.length > 0) throw wrong('weight', pair)
-      return [id, weight]
-    }),
+  // ---------------------------------------------------------------- values
+
+  #voting(): Voting {
+    this.#listOf(3, 'voting')
+    const voters = this.#counts('server id')
+    for (let i = 1; i < voters.length; i++)
+      if (voters[i]! <= voters[i - 1]!) throw wrong('ascending list of server ids', voters[i]!)
+    const groups: (readonly number[])[] = []
+    for (let left = this.#list('groups'); left > 0; left--) groups.push(this.#counts('server id'))
+    const weights: [number, number][] = []
+    for (let left = this.#list('weights'); left > 0; left--) {
+      this.#listOf(2, 'weight')
+      const id = this.#whole(0, Number.MAX_SAFE_INTEGER, 'server id')
+      weights.push([id, this.#whole(0, Number.MAX_SAFE_INTEGER, 'weight')])
+    }
+    return { voters, groups, weights }
+  }
+
+  #counts(what: string): readonly number[] {
+    const counts: number[] = []
+    for (let left = this.#list(what); left > 0; left--)
+      counts.push(this.#whole(0, Number.MAX_SAFE_INTEGER, what))
+    return counts
+  }
+
+  /** The next field of the row begins. */
+  #field(): void {
+    if (--this.#left < 0) throw this.#wrongCount()
+  }
+
+  #wrongCount(): PeerFault {
+    return new PeerFault(`a message of kind ${this.#kind} with too ${this.#left < 0 ? 'few' : 'many'} fields`)
+  }
+
+  #whole(min: number, max: number, what: string): number {
+    const value = this.#number(what)
+    if (!Number.isInteger(value) || value < min || value > max) throw wrong(what, value)
+    return value
+  }
+
+  #number(what: string): number {
+    const tag = this.#byte()
+    if (tag < 0x80) return tag
+    if (tag >= 0xe0) return tag - 0x100
+    switch (tag) {
+      case 0xcc:
+        return this.#byte()
+      case 0xcd:
+        return this.#u16()
+      case 0xce:
+        return readU32(this.#frame, this.#pass(4))
+      case 0xcb:
+        return this.#frame.readDoubleBE(this.#pass(8))
+      default:
+        throw wrong(what, tag)
+    }
+  }
+
+  /** The number of values that follow and are one. */
+  #list(what: string): number {
+    const tag = this.#byte()
+    if (tag >= 0x90 && tag < 0xa0) return tag & 0x0f
+    if (tag === 0xdc) return this.#u16()
+    if (tag === 0xdd) return readU32(this.#frame, this.#pass(4))
+    throw wrong(what, tag)
+  }
+
+  #listOf(length: number, what: string): void {
+    const seen = this.#list(what)
+    if (seen !== length) throw wrong(what, seen)
+  }
+
+  /** Whether the next value is nil, which is passed then. */
+  #nil(): boolean {
+    if (this.#at >= this.#headEnd || this.#frame[this.#at] !== Tag.nil) return false
+    this.#at++
+    return true
+  }
+
+  #u16(): number {
+    const at = this.#pass(2)
+    return (this.#frame[at]! << 8) | this.#frame[at + 1]!
+  }
+
+  #byte(): number {
+    return this.#frame[this.#pass(1)]!
+  }
+
+  /** Goes on behind so many bytes of the head; gives where they begin. */
+  #pass(bytes: number): number {
+    const at = this.#at
+    if (bytes > this.#headEnd - at) throw new PeerFault('a frame whose head ends within a value')
+    this.#at = at + bytes
+    return at
   }
 }
 
-function checkedCounts(value: unknown, what: string): readonly number[] {
-  if (!Array.isArray(value)) throw wrong(`list (${what})`, value)
-  for (let i = 0; i < value.length; i++) checkedWhole(value[i], 0, Number.MAX_SAFE_INTEGER, what)
-  return value as number[]
-}
-
-function checkedWhole(value: unknown, min: number, max: number, what: string): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
-    throw wrong(what, value)
-  }
-  return value
-}
-
-function wrong(what: string, value: unknown): PeerFault {
-  // An object is not turned into text: it may have come with a toString of its own.
-  const seen = typeof value === 'object' && value !== null ? 'a structure' : String(value).slice(0, 40)
+/** `seen` is a number that was there, or the first byte of something else. */
+function wrong(what: string, seen: number): PeerFault {
   return new PeerFault(`a message with ${seen} for a ${what}`)
 }

@@ -109,16 +109,19 @@ export class Link {
     this.heardAt = this.#options.now()
     this.traffic.bytesReceived += chunk.length
     try {
-      this.#reader.push(chunk, (message) => {
-        this.traffic.messagesReceived++
-        this.#owner.message(message)
-        return !this.#over
-      })
+      this.#reader.push(chunk, this.#give)
     } catch (error) {
       if (!(error instanceof PeerFault)) throw error
       this.#down(`the other server sent ${error.message}`)
     }
     this.#owner.handled()
+  }
+
+  /** Made once, and not for each chunk. */
+  readonly #give = (message: PeerMessage): boolean => {
+    this.traffic.messagesReceived++
+    this.#owner.message(message)
+    return !this.#over
   }
 
   /** Adds a message to what goes with the next flush. If it ends the link, the owner hears of that in a later turn. */

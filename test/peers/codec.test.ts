@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { pack } from 'msgpackr'
+import { pack, unpack } from 'msgpackr'
 import { InvariantError } from '../../src/base/assert.ts'
 import { maxEpoch } from '../../src/base/zxid.ts'
-import { decodeFrame, FrameReader, keepalive } from '../../src/peers/codec.ts'
+import { FrameReader, keepalive } from '../../src/peers/codec.ts'
 import { FrameWriter } from '../../src/peers/encode.ts'
 import type { PeerMessage } from '../../src/peers/messages.ts'
 import { PeerFault } from '../../src/peers/types.ts'
@@ -174,9 +174,13 @@ function read(all: Buffer, cuts: readonly number[] = []): PeerMessage[] {
   return found
 }
 
-/** A frame with this head and these bytes behind it. */
-function frameOf(head: unknown, behind: Uint8Array = new Uint8Array(0)): Buffer {
-  const packed = pack(head)
+/** A frame with this head, which may have more at its end, and these bytes behind it. */
+function frameOf(
+  head: unknown,
+  behind: Uint8Array = Buffer.alloc(0),
+  more: Uint8Array = Buffer.alloc(0),
+): Buffer {
+  const packed = Buffer.concat([pack(head), more])
   const lengths = Buffer.alloc(8)
   lengths.writeUInt32BE(4 + packed.length + behind.length, 0)
   lengths.writeUInt32BE(packed.length, 4)
@@ -201,6 +205,22 @@ test('codec: a turn of messages comes back in order, however the bytes are cut',
     ),
     { numRuns: 150 },
   )
+})
+
+test('codec: a head is plain msgpack, for this side and for any other', () => {
+  const list: PeerMessage[] = [
+    { type: 'found', session: 300, zxid: -1 },
+    { type: 'commit', session: 70_000, zxid: 2 ** 33 + 5 },
+    { type: 'claimed', session: 7, id: 200, open: true, zxid: 2 ** 32 - 1 },
+  ]
+  const rows = [
+    [6, 300, -1],
+    [15, 70_000, 2 ** 33 + 5],
+    [22, 7, 200, true, 2 ** 32 - 1],
+  ]
+  const all = encoded(list)
+  assert.deepEqual(unpack(all.subarray(8)), rows)
+  assert.deepEqual(read(frameOf(rows)), list)
 })
 
 test('codec: every byte alone is enough to read a frame', () => {
@@ -326,6 +346,8 @@ const malformed: Readonly<Record<string, Buffer>> = {
   'a frame without a head': Buffer.from([0, 0, 0, 4, 0, 0, 0, 0]),
   'something that is not msgpack': Buffer.from([0, 0, 0, 6, 0, 0, 0, 2, 0xdc, 0xff]),
   'a head that is no list': frameOf(5),
+  'a head that goes on behind its messages': frameOf([[15, 1, 2]], Buffer.alloc(0), Buffer.from([1])),
+  'more messages than there are': Buffer.from([0, 0, 0, 9, 0, 0, 0, 5, 0xdd, 0xff, 0xff, 0xff, 0xff]),
   'a message that is no list': frameOf([5]),
   'a message without a kind': frameOf([[]]),
   'an unknown kind': frameOf([[99, 1]]),
@@ -364,7 +386,7 @@ test('codec: damaged frames give messages or a fault of the peer, never another 
       const damaged = Buffer.from(all)
       for (const [at, value] of changes) damaged[4 + (at % (damaged.length - 4))] = value & 0xff
       try {
-        decodeFrame(damaged, 4, damaged.length)
+        read(damaged)
       } catch (error) {
         assert.ok(error instanceof PeerFault, String(error))
       }

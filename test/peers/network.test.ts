@@ -431,7 +431,7 @@ for (const [what, bytes, text] of [
   [
     'a malformed frame',
     Buffer.from([0, 0, 0, 6, 0, 0, 0, 2, 0xdc, 0xff]),
-    'sent a frame that is not msgpack',
+    'sent a frame whose head ends within a value',
   ],
   ['a frame above the limit', Buffer.from([0xff, 0, 0, 0, 1]), 'sent a frame of 4278190080 bytes'],
   [
