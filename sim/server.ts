@@ -195,8 +195,10 @@ export class Server implements Endpoint, Subject {
   }
 
   propose(count: number, voting?: Voting): void {
-    const bytes = new Uint8Array(this.#parts.prng.int(1, 60))
     const origin = ++this.#proposals
+    const bytes = new Uint8Array(this.#parts.prng.int(8, 60))
+    // No two are the same.
+    new Uint32Array(bytes.buffer, 0, 2).set([this.id, origin])
     this.#enter(() => {
       if (!this.leads) return
       this.#handle({ type: 'propose', count, bytes, origin, ...(voting === undefined ? {} : { voting }) })

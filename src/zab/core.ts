@@ -18,7 +18,7 @@ import {
   startFollowing,
 } from './follow.ts'
 import { checkSupport, confirm, finishConfirming, onPong, tickFollowing, tickLeading } from './heartbeat.ts'
-import { createHistory, endOf, trim, votingUpTo } from './history.ts'
+import { becomeDurable, createHistory, endOf, trim, votingUpTo } from './history.ts'
 import type { LearnerMessage, Message, Status } from './messages.ts'
 import { removeLearner } from './progress.ts'
 import type { Quorum } from './quorum.ts'
@@ -361,7 +361,7 @@ function onDurable(core: Core, zxid: number): void {
   const { history, role } = core
   assert(zxid <= endOf(history), () => `durable up to ${zxid}, beyond the history's end ${endOf(history)}`)
   if (zxid <= history.durable) return
-  history.durable = zxid
+  becomeDurable(history, zxid)
   if (role.type === 'leading') {
     onOwnDurable(core, role)
     synchronizeWaiting(core, role)

@@ -1,10 +1,8 @@
 // The server's history as the core sees it: where entries end, how far it is durable, and the newest entries
 // themselves. The entries below live in the log. Pure bookkeeping: it decides nothing.
 import { assert } from '../base/assert.ts'
+import { EntryCache } from './entry-cache.ts'
 import type { Entry, VotingAt } from './types.ts'
-
-/** Memory that an entry takes beside its bytes, about: a lone write's has less than 200 bytes. */
-export const entryOverhead = 512
 
 export type History = {
   /** Entries at or below are not in the log any more; always the end of an entry, or of a snapshot, or 0. */
@@ -18,11 +16,10 @@ export type History = {
   readonly votings: VotingAt[]
   /** Everything up to here is on disk. Never above the end. */
   durable: number
-  /** The newest entries, without a hole up to the end. Entries that are not durable are always here. */
+  /** The entries that are not durable, without a hole up to the end. */
   readonly recent: Entry[]
-  /** Memory that these take. */
-  recentBytes: number
-  readonly cacheBytes: number
+  /** The newest of those before them. */
+  readonly cache: EntryCache
 }
 
 /** A history as the log has it. */
@@ -38,8 +35,7 @@ export function createHistory(
     votings: [...votings],
     durable: 0,
     recent: [],
-    recentBytes: 0,
-    cacheBytes,
+    cache: new EntryCache(cacheBytes),
   }
   history.durable = endOf(history)
   return history
@@ -73,8 +69,17 @@ export function pushEntry(history: History, entry: Entry): void {
   history.lasts.push(entry.last)
   if (entry.voting !== undefined) history.votings.push({ zxid: entry.last, voting: entry.voting })
   history.recent.push(entry)
-  history.recentBytes += costOf(entry)
-  if (history.recentBytes > history.cacheBytes) evict(history)
+}
+
+/** Everything up to `zxid`, which is not above the end, is on disk now. */
+export function becomeDurable(history: History, zxid: number): void {
+  const { recent, cache } = history
+  history.durable = zxid
+  const count = firstAfter(recent, zxid)
+  for (let i = 0; i < count; i++) cache.push(recent[i] as Entry)
+  // Mostly there is one, and `splice` would make an array of it.
+  if (count === 1) recent.shift()
+  else recent.splice(0, count)
 }
 
 /** Cuts everything after `zxid`, which is the end of an entry (asserted). */
@@ -83,8 +88,8 @@ export function cut(history: History, zxid: number): void {
   const { lasts, votings, recent } = history
   lasts.length = countUpTo(lasts, zxid)
   while (votings.length > 0 && (votings[votings.length - 1] as VotingAt).zxid > zxid) votings.pop()
-  while (recent.length > 0 && (recent[recent.length - 1] as Entry).last > zxid)
-    history.recentBytes -= costOf(recent.pop() as Entry)
+  while (recent.length > 0 && (recent[recent.length - 1] as Entry).last > zxid) recent.pop()
+  history.cache.cut(zxid)
   history.durable = Math.min(history.durable, zxid)
 }
 
@@ -96,7 +101,7 @@ export function replace(history: History, zxid: number, voting: VotingAt | undef
   history.votings.splice(0, history.votings.length, ...(voting === undefined ? [] : [voting]))
   history.durable = zxid
   history.recent.length = 0
-  history.recentBytes = 0
+  history.cache.clear()
 }
 
 /** Entries at or below `zxid` are gone from the log. */
@@ -120,36 +125,19 @@ export function votingUpTo({ votings, trimmedTo }: History, zxid: number): Votin
 
 /** Entries after `after` as far as `maxBytes` goes, at least one; undefined if they must be read from the log. */
 export function cachedAfter(history: History, after: number, maxBytes: number): Entry[] | undefined {
-  const { recent } = history
-  const from = firstAfter(recent, after)
-  const head = recent[from]
-  if (head === undefined || head.prev !== after) return undefined
-  let to = from + 1
-  let bytes = head.bytes.length
-  for (; to < recent.length; to++) {
-    bytes += (recent[to] as Entry).bytes.length
-    if (bytes > maxBytes) break
+  const { recent, cache } = history
+  let index = firstAfter(recent, after)
+  const head = recent[index]
+  if (head === undefined || head.prev !== after) return cache.after(after, maxBytes)
+  const found: Entry[] = []
+  let bytes = 0
+  for (; index < recent.length; index++) {
+    const entry = recent[index] as Entry
+    bytes += entry.bytes.length
+    if (found.length > 0 && bytes > maxBytes) break
+    found.push(entry)
   }
-  return recent.slice(from, to)
-}
-
-/** Down to three quarters, so that not every entry moves the whole array. */
-function evict(history: History): void {
-  const { recent, durable } = history
-  let count = 0
-  let bytes = history.recentBytes
-  while (count < recent.length && bytes > history.cacheBytes * 0.75) {
-    const entry = recent[count] as Entry
-    if (entry.last > durable) break
-    bytes -= costOf(entry)
-    count++
-  }
-  recent.splice(0, count)
-  history.recentBytes = bytes
-}
-
-function costOf({ bytes }: Entry): number {
-  return bytes.length + entryOverhead
+  return found
 }
 
 /** How many of the ascending numbers are at or below `zxid`. */

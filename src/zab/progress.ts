@@ -6,6 +6,9 @@ import type { FollowerInfo } from './messages.ts'
 import { type Core, disconnect, emit, type Leading, send } from './state.ts'
 import type { Entry } from './types.ts'
 
+/** Of what a learner lacks so much is read from the log at a time: it is sent that while the next is read. */
+const messagesPerRead = 4
+
 export type Learner = {
   readonly id: number
   readonly session: number
@@ -104,7 +107,7 @@ export function pump(core: Core, role: Leading, learner: Learner): void {
     if (room <= 0) return
     const entries = cachedAfter(history, learner.sent, room)
     if (entries === undefined) {
-      readFor(core, learner, room)
+      readFor(core, learner, Math.min(room, messagesPerRead * settings.messageBytes))
       return
     }
     sendEntries(core, role, learner, entries)

@@ -53,8 +53,8 @@ export type Settings = {
   /** Bytes of entries in a message that has more than one: a learner that is behind begins with some while others come. */
   readonly messageBytes: number
   /**
-   * Memory for the newest entries, bytes, for a learner that is a little behind. Older ones are read from the log. What is
-   * kept for longer than a collection of young garbage or two is copied by each of them.
+   * Memory for the newest entries that are on disk, bytes, for a learner that was away for some seconds. Older ones are read from
+   * the log.
    */
   readonly cacheBytes: number
 }
@@ -66,5 +66,5 @@ export const defaultSettings: Settings = {
   finalizeWaitMs: 200,
   windowBytes: 8 << 20,
   messageBytes: 128 << 10,
-  cacheBytes: 256 << 10,
+  cacheBytes: 8 << 20,
 }

@@ -3,11 +3,11 @@ import assert from 'node:assert/strict'
 import { describe, it } from 'node:test'
 import { InvariantError } from '../../src/base/assert.ts'
 import {
+  becomeDurable,
   cachedAfter,
   createHistory,
   cut,
   endOf,
-  entryOverhead,
   type History,
   hasPoint,
   pointAtOrBelow,
@@ -15,6 +15,7 @@ import {
   replace,
   trim,
 } from '../../src/zab/history.ts'
+import type { Entry } from '../../src/zab/types.ts'
 
 /** Ends at 10, 20, 30, 40, durable up to 20; the last two are 10 bytes each. */
 function sample(cacheBytes = 100_000): History {
@@ -66,10 +67,7 @@ describe('a history', () => {
     const history = sample()
     assert.throws(() => cut(history, 15), InvariantError)
     cut(history, 10)
-    assert.deepEqual(
-      [endOf(history), history.durable, history.recent.length, history.recentBytes],
-      [10, 10, 0, 0],
-    )
+    assert.deepEqual([endOf(history), history.durable, history.recent.length], [10, 10, 0])
   })
 
   it('can be trimmed only where a durable entry ends', () => {
@@ -98,16 +96,52 @@ describe('a history', () => {
   })
 
   it('keeps no more at hand than it may, but always what is not durable', () => {
-    const each = 10 + entryOverhead
-    const history = sample(2.5 * each)
+    const history = sample(25)
     push(history, 50)
-    assert.equal(history.recent.length, 3)
-    history.durable = 40
+    const firstOf = (after: number) => cachedAfter(history, after, 1)?.[0]?.last
+    assert.deepEqual([20, 30, 40].map(firstOf), [30, 40, 50])
+    becomeDurable(history, 50)
+    assert.deepEqual([20, 30, 40].map(firstOf), [undefined, 40, 50])
     push(history, 60)
-    assert.deepEqual(
-      history.recent.map(({ last }) => last),
-      [50, 60],
-    )
-    assert.equal(history.recentBytes, 2 * each)
+    push(history, 70)
+    push(history, 80)
+    assert.deepEqual([20, 30, 40, 50, 60, 70].map(firstOf), [undefined, 40, 50, 60, 70, 80])
+  })
+
+  it('has what is durable at hand as it came, whatever was cut meanwhile', () => {
+    for (const cacheBytes of [60, 1000, 100_000]) {
+      const history = createHistory(0, [], cacheBytes)
+      const entries: Entry[] = []
+      const put = (byte: number, length: number) => {
+        const prev = endOf(history)
+        const voting = byte % 3 === 0 ? { voting: { voters: [byte], groups: [], weights: [] } } : {}
+        const bytes = new Uint8Array(length).fill(byte)
+        entries.push({ prev, first: prev + 2, last: prev + 5, bytes, ...voting })
+        pushEntry(history, entries.at(-1)!)
+      }
+      const given: Entry[][] = []
+      for (let i = 0; i < 40; i++) {
+        put(i, (i * 7) % 50)
+        if (i % 3 !== 2) becomeDurable(history, endOf(history))
+        if (i % 11 === 10) {
+          cut(history, entries.at(-4)!.last)
+          entries.splice(-3)
+        }
+        // As a learner is sent them: piece by piece from the oldest that is at hand.
+        const from = entries.findIndex(({ prev }) => cachedAfter(history, prev, 1) !== undefined)
+        let at = entries[from]?.prev
+        const seen: Entry[] = []
+        while (at !== undefined && at < endOf(history)) {
+          const piece = cachedAfter(history, at, 100)
+          assert.ok(piece !== undefined && piece.length > 0)
+          seen.push(...piece)
+          at = piece.at(-1)!.last
+        }
+        assert.deepEqual(seen, from < 0 ? [] : entries.slice(from))
+        given.push(structuredClone(seen), seen)
+        if (cacheBytes === 100_000) assert.equal(from, 0)
+      }
+      for (let i = 0; i < given.length; i += 2) assert.deepEqual(given[i + 1], given[i])
+    }
   })
 })
