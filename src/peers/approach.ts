@@ -3,6 +3,7 @@
 import type { Socket } from 'node:net'
 import type { Clock, Timer } from '../node/clock.ts'
 import type { Handshake, Remote } from './handshake.ts'
+import type { Inlet } from './inlet.ts'
 import type { Refusal } from './refusals.ts'
 
 /** A side that refuses leaves the other this time to read why. */
@@ -26,6 +27,7 @@ export type Outcome =
 
 export type ApproachOptions = {
   readonly socket: Socket
+  readonly inlet: Inlet
   /** After which event the handshake begins; undefined: at once. */
   readonly after: 'connect' | 'secureConnect' | undefined
   /** Called when it begins. */
@@ -38,6 +40,7 @@ export type ApproachOptions = {
 /** See file header. */
 export class Approach {
   readonly #socket: Socket
+  readonly #inlet: Inlet
   readonly #clock: Clock
   readonly #done: (outcome: Outcome) => void
   readonly #timer: Timer
@@ -46,8 +49,9 @@ export class Approach {
   #heard = false
 
   constructor(options: ApproachOptions) {
-    const { socket, clock } = options
+    const { socket, inlet, clock } = options
     this.#socket = socket
+    this.#inlet = inlet
     this.#clock = clock
     this.#done = options.done
     this.#timer = clock.after(options.timeoutMs, () => {
@@ -76,7 +80,8 @@ export class Approach {
     if (this.#over || this.#socket.destroyed) return
     const handshake = make()
     this.#handshake = handshake
-    this.#socket.on('data', this.#onData)
+    this.#inlet.listener = this.#onData
+    this.#inlet.open(this.#socket)
     const first = handshake.start()
     if (first !== undefined) this.#socket.write(first)
   }
@@ -92,7 +97,8 @@ export class Approach {
   readonly #onData = (chunk: Buffer): void => {
     if (this.#over || this.#handshake === undefined) return
     this.#heard = true
-    const progress = this.#handshake.receive(chunk)
+    // A copy: the handshake keeps parts of it.
+    const progress = this.#handshake.receive(Buffer.from(chunk))
     for (const bytes of progress.out) this.#socket.write(bytes)
     switch (progress.type) {
       case 'more':
@@ -118,7 +124,7 @@ export class Approach {
     this.#over = true
     this.#timer.cancel()
     const socket = this.#socket
-    socket.removeListener('data', this.#onData)
+    this.#inlet.listener = undefined
     if (outcome.type === 'open') {
       socket.removeListener('error', this.#onError)
       socket.removeListener('close', this.#onClose)

@@ -67,20 +67,23 @@ const statePackr = new Packr({ useRecords: true })
 /** Cuts what arrives into frames and these into messages. One per connection. */
 export class FrameReader {
   readonly #maxFrameBytes: number
+  readonly #isReused: boolean
   /** The beginning of a frame whose end has not come: its length bytes first, then the frame without them. */
   #partial: Buffer | undefined
   #filled = 0
   #lengthKnown = false
   readonly #fields = new Fields()
 
-  constructor(maxFrameBytes: number = defaultMaxFrameBytes) {
+  /** `isReused`: a chunk's bytes are there only until `push` returns. */
+  constructor(maxFrameBytes: number = defaultMaxFrameBytes, isReused = false) {
     this.#maxFrameBytes = maxFrameBytes
+    this.#isReused = isReused
   }
 
   /**
    * Calls `each` for every message that is complete now, in order, until it returns false: the rest is dropped then.
-   * Bytes of messages are views of `chunk` (or of a buffer for a frame that came in several). Throws PeerFault, when what
-   * came before the fault was given.
+   * Bytes of messages are views of `chunk`, of a copy if that is reused, or of a buffer for a frame that came in several.
+   * Throws PeerFault, when what came before the fault was given.
    */
   push(chunk: Buffer, each: (message: PeerMessage) => boolean): void {
     let at = 0
@@ -90,7 +93,7 @@ export class FrameReader {
           const length = this.#checked(readU32(chunk, at))
           at += lengthBytes
           if (chunk.length - at >= length) {
-            if (length > 0 && !this.#deliver(chunk, at, at + length, each)) return
+            if (length > 0 && !this.#deliver(chunk, at, at + length, this.#isReused, each)) return
             at += length
           } else {
             this.#expect(length)
@@ -109,7 +112,7 @@ export class FrameReader {
       const full = this.#partial
       this.#partial = undefined
       if (this.#lengthKnown) {
-        if (!this.#deliver(full, 0, full.length, each)) return
+        if (!this.#deliver(full, 0, full.length, false, each)) return
       } else {
         const length = this.#checked(readU32(full, 0))
         if (length > 0) this.#expect(length)
@@ -117,10 +120,19 @@ export class FrameReader {
     }
   }
 
-  /** Gives the messages of the frame in `[start, end)`, its length bytes not included; false: `each` has had enough. */
-  #deliver(frame: Buffer, start: number, end: number, each: (message: PeerMessage) => boolean): boolean {
+  /**
+   * Gives the messages of the frame in `[start, end)`, its length bytes not included; their bytes are copied if `copies`.
+   * False: `each` has had enough.
+   */
+  #deliver(
+    frame: Buffer,
+    start: number,
+    end: number,
+    copies: boolean,
+    each: (message: PeerMessage) => boolean,
+  ): boolean {
     const fields = this.#fields
-    for (let left = fields.open(frame, start, end); left > 0; left--) {
+    for (let left = fields.open(frame, start, end, copies); left > 0; left--) {
       fields.beginRow()
       const message = fromFields(fields)
       fields.endRow()
@@ -287,23 +299,27 @@ class Fields {
   /** Where the next value of the head begins. */
   #at = 0
   #headEnd = 0
+  /** Has the fields of bytes: the frame, or a copy of its rest. */
+  #body: Buffer = noBytes
   /** Where the next field of bytes begins. */
   #bytesAt = 0
-  #end = 0
+  #bytesEnd = 0
   /** Of the row that is being read: its kind, for faults, and the fields that are left. */
   #kind = 0
   #left = 0
 
   /** Begins with the frame in `[start, end)`; gives the number of its rows. */
-  open(frame: Buffer, start: number, end: number): number {
+  open(frame: Buffer, start: number, end: number, copies: boolean): number {
     const bodyAt = start + lengthBytes
     const headEnd = end < bodyAt ? Number.POSITIVE_INFINITY : bodyAt + readU32(frame, start)
     if (headEnd > end || headEnd === bodyAt) throw new PeerFault('a frame with lengths that can not be')
     this.#frame = frame
     this.#at = bodyAt
     this.#headEnd = headEnd
-    this.#bytesAt = headEnd
-    this.#end = end
+    const isCopied = copies && end > headEnd
+    this.#body = isCopied ? Buffer.from(frame.subarray(headEnd, end)) : frame
+    this.#bytesAt = isCopied ? 0 : headEnd
+    this.#bytesEnd = isCopied ? end - headEnd : end
     return this.#list('list of messages')
   }
 
@@ -311,10 +327,11 @@ class Fields {
   close(): void {
     const head = this.#headEnd - this.#at
     if (head > 0) throw new PeerFault(`a frame with ${head} bytes behind its messages`)
-    const bytes = this.#end - this.#bytesAt
+    const bytes = this.#bytesEnd - this.#bytesAt
     if (bytes > 0) throw new PeerFault(`a frame with ${bytes} bytes of no message`)
-    // What it was a view of is not kept alive by this.
+    // What messages are views of is not kept alive by this.
     this.#frame = noBytes
+    this.#body = noBytes
   }
 
   beginRow(): void {
@@ -389,9 +406,9 @@ class Fields {
 
   take(length: number): Uint8Array {
     const at = this.#bytesAt
-    if (length > this.#end - at) throw new PeerFault(`a field of ${length} bytes in a shorter frame`)
+    if (length > this.#bytesEnd - at) throw new PeerFault(`a field of ${length} bytes in a shorter frame`)
     this.#bytesAt = at + length
-    return this.#frame.subarray(at, this.#bytesAt)
+    return this.#body.subarray(at, this.#bytesAt)
   }
 
   votings(): Voting[] {

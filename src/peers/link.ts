@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { FrameReader, keepalive } from './codec.ts'
 import { FrameWriter } from './encode.ts'
 import type { Remote } from './handshake.ts'
+import type { Inlet } from './inlet.ts'
 import type { PeerMessage } from './messages.ts'
 import { lossReason } from './trouble.ts'
 import { PeerFault } from './types.ts'
@@ -13,6 +14,7 @@ const drainedBytes = 1 << 20
 
 export type LinkOptions = {
   readonly socket: Socket
+  readonly inlet: Inlet
   readonly remote: Remote
   readonly dialed: boolean
   /** Of the other side, for people. */
@@ -84,10 +86,10 @@ export class Link {
     this.#options = options
     this.#socket = options.socket
     this.#owner = owner
-    this.#reader = new FrameReader(options.maxFrameBytes)
+    const { socket, inlet } = options
+    this.#reader = new FrameReader(options.maxFrameBytes, inlet.isReused)
     this.#writer = new FrameWriter((pieces) => this.#write(pieces), options.maxFrameBytes)
-    const socket = options.socket
-    socket.on('data', (chunk: Buffer) => this.feed(chunk))
+    inlet.listener = (chunk) => this.feed(chunk)
     socket.on('drain', () => this.#release())
     socket.on('end', () => this.#down('the other side closed the connection'))
     socket.on('error', (error) => this.#down(lossReason(error)))

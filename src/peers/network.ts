@@ -18,6 +18,7 @@ import { createTlsAcceptor, type TlsAcceptor } from '../server/tls-accept.ts'
 import { Approach, type Outcome } from './approach.ts'
 import { defaultMaxFrameBytes } from './codec.ts'
 import { Handshake, type HandshakeOptions, type Remote } from './handshake.ts'
+import { Inlet } from './inlet.ts'
 import { Link, type LinkTraffic } from './link.ts'
 import type { PeerMessage } from './messages.ts'
 import { isHarmless, looksLike, type Refusal, RefusalCode, Repeats, remedyFor } from './refusals.ts'
@@ -389,10 +390,12 @@ class Network implements TcpPeers {
   // ── dialing ──
 
   #dial(relation: Relation, member: Member): void {
-    const socket = this.#connect(member)
+    const inlet = new Inlet()
+    const socket = this.#connect(member, inlet)
     this.#track(socket)
     relation.dial = new Approach({
       socket,
+      inlet,
       after: this.#options.tls === undefined ? 'connect' : 'secureConnect',
       handshake: () =>
         this.#handshake('dialer', socket, (remote) => this.#judgeDialed(remote, member), member.id),
@@ -400,7 +403,7 @@ class Network implements TcpPeers {
       clock: this.#clock,
       done: (outcome) => {
         if (outcome.type === 'open') {
-          this.#open(relation, outcome, true, addressOf(socket, `${member.host}:${member.port}`))
+          this.#open(relation, outcome, inlet, true, addressOf(socket, `${member.host}:${member.port}`))
           return
         }
         relation.dial = undefined
@@ -410,11 +413,11 @@ class Network implements TcpPeers {
     })
   }
 
-  #connect({ host, port }: Member): Socket {
+  #connect({ host, port }: Member, inlet: Inlet): Socket {
     const { tls } = this.#options
     // A name is looked up each time: the other server may have moved.
     const target = { host, port, autoSelectFamilyAttemptTimeout: addressMs }
-    if (tls === undefined) return connect({ ...target, noDelay: true })
+    if (tls === undefined) return connect({ ...target, noDelay: true, onread: inlet.reuse() })
     return tlsConnect({
       ...target,
       ...(this.#secureContext !== undefined && { secureContext: this.#secureContext }),
@@ -473,8 +476,10 @@ class Network implements TcpPeers {
     const address = addressOf(socket, 'an unknown address')
     const endpoint = endpointOf(socket)
     let taken: Relation | undefined
+    const inlet = new Inlet()
     const approach = new Approach({
       socket,
+      inlet,
       after: undefined,
       handshake: () =>
         this.#handshake('acceptor', socket, (remote) => {
@@ -492,7 +497,7 @@ class Network implements TcpPeers {
       done: (outcome) => {
         this.#arriving.delete(endpoint)
         if (outcome.type === 'open') {
-          this.#open(this.#relationWith(outcome.remote.id), outcome, false, address)
+          this.#open(this.#relationWith(outcome.remote.id), outcome, inlet, false, address)
           return
         }
         this.#tellOfApproach(address, outcome)
@@ -602,6 +607,7 @@ class Network implements TcpPeers {
   #open(
     relation: Relation,
     { socket, remote, rest }: Extract<Outcome, { type: 'open' }>,
+    inlet: Inlet,
     dialed: boolean,
     address: string,
   ): void {
@@ -610,7 +616,7 @@ class Network implements TcpPeers {
     const now = () => this.#clock.now()
     const soon = (callback: () => void) => this.#clock.soon(callback)
     const link: Link = new Link(
-      { socket, remote, dialed, address, maxFrameBytes, maxBacklogBytes, now, soon },
+      { socket, inlet, remote, dialed, address, maxFrameBytes, maxBacklogBytes, now, soon },
       {
         message: (message) => this.#handler.received(id, message),
         handled: () => {

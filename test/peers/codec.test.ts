@@ -303,6 +303,24 @@ test('codec: more messages than a list can count are several frames', () => {
   assert.equal(read(encoded(list)).length, list.length)
 })
 
+test('codec: bytes of messages outlive a chunk that is read into again', () => {
+  const list: PeerMessage[] = [
+    { type: 'forward', session: 7, bytes: Buffer.alloc(300, 1) },
+    { type: 'commit', session: 7, zxid: 1 },
+    { type: 'forward', session: 7, bytes: Buffer.alloc(50_000, 2) },
+  ]
+  const all = Buffer.concat([encoded(list), encoded(list), encoded(list)])
+  const chunk = Buffer.alloc(20_000)
+  const reader = new FrameReader(undefined, true)
+  const found: PeerMessage[] = []
+  for (let at = 0; at < all.length; at += chunk.length) {
+    const length = all.copy(chunk, 0, at, at + chunk.length)
+    reader.push(chunk.subarray(0, length), (message) => found.push(message) > 0)
+    chunk.fill(0xff)
+  }
+  assert.deepEqual(found, [...list, ...list, ...list])
+})
+
 test('codec: many bytes of messages are more than one frame, each about the target', () => {
   const part: PeerMessage = {
     type: 'snapshotPart',

@@ -93,6 +93,20 @@ test('peers: what a handler sends leaves without a flush of its own, as one writ
   assert.deepEqual(answers, [ack(100), ack(101), ack(100), ack(101), ack(100), ack(101)])
 })
 
+test('peers: bytes that came stay what they are when more have come, whoever dialed', async (t) => {
+  const { one, two } = await pair(t)
+  const sent = Array.from({ length: 10 }, (_, i) => forward(200, i))
+  for (const [i, message] of sent.entries()) {
+    one.peers.send(2, message)
+    two.peers.send(1, message)
+    one.peers.flush()
+    two.peers.flush()
+    await eventually('both have it', () => received(one).length > i && received(two).length > i)
+  }
+  assert.deepEqual(received(one), sent)
+  assert.deepEqual(received(two), sent)
+})
+
 test('peers: a message for a server that is not connected is dropped', async (t) => {
   const { one, two } = await pair(t)
   one.peers.send(9, ack(1))
