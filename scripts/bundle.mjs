@@ -1,11 +1,12 @@
 // Makes of the sources what bin/zabd.js runs: dist/zabd.js, our modules and the packages that every start needs as one
-// script, and dist/zabd.code, what V8 compiles of it while a server starts on data, serves a client and stops; and what
-// threads run.
+// script, and dist/zabd.code, what V8 compiles of it while a server starts on data, serves a client and stops, alone and then
+// in an ensemble; and what threads run.
 //   node scripts/bundle.mjs
 // Part of `npm run build`. Without dist/zabd.code (the trial can not listen, say) a start only takes longer.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,7 +15,7 @@ import { codeFile, loadProgram, parameters, programFile } from '../bin/program.j
 /** What a thread of `zabd bench` runs; src/client/load-threads.ts looks for it beside the program. */
 const threadFile = join(dirname(programFile), 'load-thread.js')
 const noticesFile = join(dirname(programFile), 'zabd.licenses.txt')
-/** The trial takes half a second. */
+/** The trial takes two seconds. */
 const trialLimitMs = 20_000
 const root = fileURLToPath(new URL('..', import.meta.url))
 /** Stay where npm has put them: needed by few. */
@@ -33,11 +34,11 @@ const nativeCode = {
 /** Its other entry looks for native code, for messages full of strings: ours have few, and it takes 5 ms and 3 MiB. */
 const alias = { msgpackr: './node_modules/msgpackr/index.js' }
 
-/** In the process of a trial: runs the command, and keeps at its end what V8 has compiled. */
-async function record(args) {
+/** In the process of a trial: runs the commands one after the other, and keeps at its end what V8 has compiled. */
+async function record(commands) {
   const { exports, script } = loadProgram()
   process.once('exit', () => writeFileSync(codeFile, script.createCachedData()))
-  await exports.main(args)
+  for (const command of commands) await exports.main(command)
 }
 
 async function bundle() {
@@ -85,43 +86,83 @@ function noticesOf(files) {
   return `zabd.js contains parts of these packages:\n\n${notices.join(`\n${'-'.repeat(80)}\n\n`)}`
 }
 
-/** A server in a process of its own: started, used, and ended with `signal`. */
-async function serve(file, args, data, signal) {
-  const child = spawn(process.execPath, [file, ...args, 'start', '-d', data, '-p', '0', '--no-admin'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: trialLimitMs,
-  })
+/** A process with a server in it, or with one after the other. Each is used when it serves, and ended with `signal`. */
+async function serve(args, signal) {
+  const child = start(args)
   const ended = once(child, 'exit')
-  let log = ''
-  for await (const text of child.stdout.setEncoding('utf8')) {
-    log += text
-    const port = /"client":\["127\.0\.0\.1:(\d+)/.exec(log)?.[1]
-    if (port === undefined) continue
-    log = ''
-    const client = spawn(process.execPath, [join(root, 'scripts/smoke.mjs'), `127.0.0.1:${port}`])
-    const [code] = await once(client, 'exit')
-    if (code !== 0) throw new Error('the server of the trial does not serve')
+  for await (const port of portsOf(child)) {
+    await use(port)
     child.kill(signal)
   }
   const [code, by] = await ended
   if (code !== 0 && by !== signal) throw new Error(`the server of the trial has ended with ${code ?? by}`)
 }
 
+function start(args) {
+  return spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'], timeout: trialLimitMs })
+}
+
+/** The ports on which a process comes to serve clients. */
+async function* portsOf(child) {
+  let log = ''
+  for await (const text of child.stdout.setEncoding('utf8')) {
+    log += text
+    const port = /"client":\["127\.0\.0\.1:(\d+)/.exec(log)?.[1]
+    if (port === undefined) continue
+    log = ''
+    yield port
+  }
+}
+
+async function use(port) {
+  const client = spawn(process.execPath, [join(root, 'scripts/smoke.mjs'), `127.0.0.1:${port}`])
+  const [code] = await once(client, 'exit')
+  if (code !== 0) throw new Error('the server of the trial does not serve')
+}
+
+/** `count` ports that nobody listens on. */
+async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map((server) => once(server, 'listening')))
+  const ports = servers.map((server) => server.address().port)
+  for (const server of servers) server.close()
+  return ports
+}
+
+/**
+ * Has V8 compile what a server needs that starts with a checkpoint and a log, on its own and as a member of an ensemble that has
+ * gone on without it.
+ */
 async function compile() {
   const data = mkdtempSync(join(tmpdir(), 'zabd-build-'))
+  const others = []
+  const program = join(root, 'bin/zabd.js')
+  const alone = ['start', '-d', join(data, 'alone'), '-p', '0', '--no-admin']
   try {
-    // Killed, so that the second one finds something in the log to replay.
-    await serve(join(root, 'bin/zabd.js'), [], data, 'SIGKILL')
-    await serve(fileURLToPath(import.meta.url), ['--record'], data, 'SIGTERM')
+    const servers = (await freePorts(3)).flatMap((port, i) => ['--server', `${i + 1}=127.0.0.1:${port}`])
+    const member = (id) => ['start', '--id', id, ...servers, '-d', join(data, id), '-p', '0', '--no-admin']
+    for (const id of ['1', '2']) others.push(start([program, ...member(id)]))
+    // Stopped, so that there is a checkpoint, and then killed, so that there is something in the log.
+    await Promise.all(
+      [alone, member('3')].map(async (command) => {
+        await serve([program, ...command], 'SIGTERM')
+        await serve([program, ...command], 'SIGKILL')
+      }),
+    )
+    const { value: port } = await portsOf(others[0]).next()
+    await use(port)
+    const commands = JSON.stringify([alone, member('3')])
+    await serve([fileURLToPath(import.meta.url), '--record', commands], 'SIGTERM')
   } catch (error) {
     console.error(`build: no compiled code is kept, starts take longer: ${error.message}`)
   } finally {
+    for (const child of others) child.kill('SIGKILL')
     rmSync(data, { recursive: true, force: true })
   }
 }
 
 if (process.argv[2] === '--record') {
-  await record(process.argv.slice(3))
+  await record(JSON.parse(process.argv[3]))
 } else {
   rmSync(codeFile, { force: true })
   await bundle()
