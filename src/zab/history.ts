@@ -126,18 +126,16 @@ export function votingUpTo({ votings, trimmedTo }: History, zxid: number): Votin
 /** Entries after `after` as far as `maxBytes` goes, at least one; undefined if they must be read from the log. */
 export function cachedAfter(history: History, after: number, maxBytes: number): Entry[] | undefined {
   const { recent, cache } = history
-  let index = firstAfter(recent, after)
-  const head = recent[index]
+  const from = firstAfter(recent, after)
+  const head = recent[from]
   if (head === undefined || head.prev !== after) return cache.after(after, maxBytes)
-  const found: Entry[] = []
-  let bytes = 0
-  for (; index < recent.length; index++) {
-    const entry = recent[index] as Entry
-    bytes += entry.bytes.length
-    if (found.length > 0 && bytes > maxBytes) break
-    found.push(entry)
+  let to = from + 1
+  let bytes = head.bytes.length
+  for (; to < recent.length; to++) {
+    bytes += (recent[to] as Entry).bytes.length
+    if (bytes > maxBytes) break
   }
-  return found
+  return recent.slice(from, to)
 }
 
 /** How many of the ascending numbers are at or below `zxid`. */
