@@ -4,16 +4,15 @@ import { FrameReader } from '../../src/peers/codec.ts'
 import { FrameWriter } from '../../src/peers/encode.ts'
 import type { PeerMessage } from '../../src/peers/messages.ts'
 
+const frames: Buffer[] = []
+/** Serves all servers, one after another. */
+const writer = new FrameWriter((pieces) => frames.push(Buffer.concat(pieces)) > 0)
+
 /** Messages of one turn as they travel. */
 export function encodeMessages(messages: readonly PeerMessage[]): Buffer {
-  const all: Uint8Array[] = []
-  const writer = new FrameWriter((pieces) => {
-    all.push(...pieces)
-    return false
-  })
   for (const message of messages) writer.add(message)
   writer.flush()
-  return Buffer.concat(all)
+  return Buffer.concat(frames.splice(0))
 }
 
 /** Hands out the messages of `bytes`, in order. */

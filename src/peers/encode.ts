@@ -36,8 +36,9 @@ export class FrameWriter {
   /** The frame that has begun: room for its lengths, and its head so far. */
   #out = new Writer(initialBytes)
   #messages = 0
-  /** The bytes that follow its head. */
-  readonly #attached: Uint8Array[] = []
+  /** The bytes that follow its head are the first of these; the array keeps its room. */
+  readonly #attached: (Uint8Array | undefined)[] = []
+  #attachedCount = 0
   #attachedBytes = 0
   /** Of those that are not copied. */
   #bigBytes = 0
@@ -79,7 +80,8 @@ export class FrameWriter {
     this.#messages = 0
     this.#attachedBytes = 0
     this.#bigBytes = 0
-    if (this.#attached.length > 0) this.#attached.length = 0
+    this.#attached.fill(undefined, 0, this.#attachedCount)
+    this.#attachedCount = 0
     const isDone = this.#sink(pieces)
     if (!isDone || this.#out.buf.length > keptBytesMax) this.#out = new Writer(initialBytes)
     this.#out.pos = 0
@@ -95,13 +97,10 @@ export class FrameWriter {
     const out = this.#out
     // All that is not big becomes a part of this buffer, which may not move between two pieces.
     out.ensure(this.#attachedBytes - this.#bigBytes)
-    if (this.#bigBytes === 0) {
-      for (const bytes of this.#attached) out.raw(bytes, 0, bytes.byteLength)
-      return [out.bytes()]
-    }
     const pieces: Uint8Array[] = []
     let from = 0
-    for (const bytes of this.#attached) {
+    for (let i = 0; i < this.#attachedCount; i++) {
+      const bytes = this.#attached[i] as Uint8Array
       if (bytes.byteLength < ownPieceBytes) {
         out.raw(bytes, 0, bytes.byteLength)
       } else {
@@ -110,7 +109,9 @@ export class FrameWriter {
         from = out.pos
       }
     }
-    if (out.pos > from) pieces.push(out.buf.subarray(from, out.pos))
+    const last = out.buf.subarray(from, out.pos)
+    if (pieces.length === 0) return [last]
+    if (out.pos > from) pieces.push(last)
     return pieces
   }
 
@@ -294,7 +295,7 @@ export class FrameWriter {
   /** Remembers `bytes` for the frame; their length is the field. */
   #attach(bytes: Uint8Array): void {
     whole(this.#out, bytes.byteLength)
-    this.#attached.push(bytes)
+    this.#attached[this.#attachedCount++] = bytes
     this.#attachedBytes += bytes.byteLength
     if (bytes.byteLength >= ownPieceBytes) this.#bigBytes += bytes.byteLength
   }
