@@ -2,7 +2,8 @@
 //   node scripts/test.mjs [PATH...] [NAME...] [--FLAG...]
 // PATH (has a `/` or ends in .ts or .js): only files whose path contains it. NAME: only tests whose name matches this
 // pattern. --FLAG goes to node. Exit code: 0 all passed, 1 something failed, 2 no such file or test.
-// Environment: TEST_BUILD (the build folder, dist), TEST_FILE_LIMIT_S (120, a file's process is killed after it).
+// Environment: TEST_BUILD (the build folder, dist), TEST_FILE_LIMIT_S (120, a file's process is killed after it),
+// ZABD_TEST_PORTS (15000-31999, shared out among the files that run at the same time).
 //
 // The files are listed here because Node.js 20, 22 and 24 differ in what `node --test DIRECTORY` runs, and are run
 // one by one because a limit per file has to end even a file that never comes back to its event loop.
@@ -40,8 +41,19 @@ function listFiles() {
 
 const running = new Set()
 
+/** Below the ports that the system gives to outgoing connections. */
+const [firstPort, lastPort] = (process.env.ZABD_TEST_PORTS ?? '15000-31999').split('-').map(Number)
+const workers = availableParallelism()
+
+/** Ports for the servers of the files that this worker runs: none of the others' files takes one between a test's probe and its use. */
+function portsOf(worker) {
+  const count = Math.floor((lastPort - firstPort + 1) / workers)
+  const first = firstPort + worker * count
+  return `${first}-${first + count - 1}`
+}
+
 /** Runs one file to its end; its output comes with the result. */
-function runFile(file) {
+function runFile(file, worker) {
   const startedAt = performance.now()
   const patterns = names.map((name) => `--test-name-pattern=${name}`)
   const options = ['--enable-source-maps', '--test-reporter=spec', ...patterns, ...flags]
@@ -50,6 +62,7 @@ function runFile(file) {
     stdio: ['ignore', 'pipe', 'pipe'],
     // A group of its own: what a test leaves behind goes when the file is done.
     detached: true,
+    env: { ...process.env, ZABD_TEST_PORTS: portsOf(worker) },
   })
   running.add(child.pid)
   const output = []
@@ -128,14 +141,14 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
 const startedAt = performance.now()
 const results = []
 const queue = [...files]
-async function work() {
+async function work(_, worker) {
   for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-    const result = await runFile(file)
+    const result = await runFile(file, worker)
     results.push(result)
     report(result)
   }
 }
-await Promise.all(Array.from({ length: availableParallelism() }, work))
+await Promise.all(Array.from({ length: workers }, work))
 
 const failed = results.filter((result) => failureOf(result) !== undefined)
 const sum = (key) => results.reduce((total, result) => total + result.counts[key], 0)

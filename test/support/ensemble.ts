@@ -28,7 +28,7 @@ const pollMs = 5
 /** Below the ports that the system gives to outgoing connections; ZABD_TEST_PORTS=FIRST-LAST narrows it. */
 const { ZABD_TEST_PORTS = '15000-31999' } = process.env
 const [firstPort = 0, lastPort = 0] = ZABD_TEST_PORTS.split('-').map(Number)
-// Test files that run at the same time begin at different places.
+// Test runs at the same time begin at different places; files of one run have ranges of their own (scripts/test.mjs).
 let nextPort = firstPort + ((process.pid * 61) % (lastPort - firstPort + 1))
 
 /** Ports of the loopback address that nobody listens on and that this process has not handed out. */
