@@ -10,8 +10,9 @@ export type History = {
   /** `last` of each entry above trimmedTo, ascending. */
   readonly lasts: number[]
   /**
-   * Who votes, as the history changed it, ascending: every change above trimmedTo, and the newest one at or below. One
-   * that really changes something is committed before the next is proposed.
+   * Who votes, as the history changed it, ascending: every change above trimmedTo, and the newest at or below, with the one
+   * before that if it was here: both say that it is settled. One that really changes something is committed before the next
+   * is proposed.
    */
   readonly votings: VotingAt[]
   /** Everything up to here is on disk. Never above the end. */
@@ -113,7 +114,7 @@ export function trim(history: History, zxid: number): void {
   )
   history.lasts.splice(0, countUpTo(history.lasts, zxid))
   const { votings } = history
-  while (votings.length > 1 && (votings[1] as VotingAt).zxid <= zxid) votings.shift()
+  while (votings.length > 2 && (votings[2] as VotingAt).zxid <= zxid) votings.shift()
   history.trimmedTo = zxid
 }
 

@@ -218,7 +218,11 @@ function updateVoting(core: Core): void {
   const now = inForce(core.configured, votings, known)
   const { zxid, voting, committed, settled } = now
   const before = core.inForce
-  if (before.zxid === zxid && before.committed === committed && before.settled === settled) return
+  if (before.zxid === zxid && before.committed === committed && before.settled === settled) {
+    // Only what led to it was trimmed.
+    core.inForce = { ...now, quorum: before.quorum }
+    return
+  }
   core.inForce = now
   core.quorum = now.quorum
   emit(core, { type: 'votingChanged', voting, zxid, committed, settled })

@@ -217,6 +217,23 @@ describe('a committed voting', () => {
     assert.deepEqual(votersOf(cluster, 4), [[3, 4, 5]])
   })
 
+  it('stays settled when the log is trimmed: its leader does not write it down again', () => {
+    const cluster = established()
+    cluster.reconfigure(3, 3, 4, 5)
+    cluster.settle()
+    const leader = [3, 4, 5].find((id) => cluster.role(id).startsWith('leading')) as number
+    const { history } = cluster.core(leader)
+    const written = history.votings.at(-1)?.zxid
+    cluster.propose(leader, 'a')
+    cluster.settle()
+    for (const id of [3, 4, 5]) cluster.checkpoint(id)
+    cluster.propose(leader, 'b')
+    cluster.settle()
+    assert.ok(history.trimmedTo > (written as number))
+    assert.equal(history.votings.at(-1)?.zxid, written)
+    assert.equal(cluster.core(leader).inForce.settled, true)
+  })
+
   it('waits for the old voters after a restart while it is not', () => {
     const cluster = established()
     cluster.settles = false
