@@ -17,13 +17,17 @@ export function describeMessage(message: Message): string {
 
 const zxids = new Set(['zxid', 'after', 'last', 'prev', 'first', 'committed', 'atLeast', 'committedVoting'])
 
-function describeFields(item: object): string {
-  const parts: string[] = []
-  for (const [key, value] of Object.entries(item)) {
-    if (key === 'type') parts.unshift(String(value))
-    else if (isTelling(key, value)) parts.push(`${key}=${describeValue(key, value)}`)
+type Fields = { readonly type?: unknown; readonly [key: string]: unknown }
+
+/** Half of a simulation's time goes by here: no arrays of fields, and nothing is joined. */
+function describeFields(item: Fields): string {
+  let text = typeof item.type === 'string' ? item.type : ''
+  for (const key in item) {
+    const value = item[key]
+    if (key === 'type' || !isTelling(key, value)) continue
+    text += `${text === '' ? '' : ' '}${key}=${describeValue(key, value)}`
   }
-  return parts.join(' ')
+  return text
 }
 
 /** What says nothing is left out, to keep lines short: unknown, no, none, and the sessions. */
@@ -45,7 +49,7 @@ function describeValue(key: string, value: unknown): string {
     return `${range} after ${formatZxid(prev)}${changes}`
   }
   if ('voters' in value) return describeVoting(value as Voting)
-  return `{${describeFields(value)}}`
+  return `{${describeFields(value as Fields)}}`
 }
 
 /** `1+2+3`, with groups `1+2|3+4 weights 3:2`. */
