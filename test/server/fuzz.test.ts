@@ -37,8 +37,8 @@ before(async () => {
   await ok(witness.create('/witness', { data: 'untouched' }))
   for (const name of ['one', 'another']) await ok(witness.create(`/witness/${name}`))
   await ok(witness.create('/own'))
-  // What is fuzzed stays below /f, mostly: its ACL may be anything afterwards. A damaged path may lie anywhere one byte
-  // away from it, and beside /zookeeper/config too; never below /witness or /own.
+  // What is fuzzed stays below /f, mostly: its ACL may be anything afterwards, and that of the root. A damaged path may
+  // create a znode beside /f or /zookeeper/config. What tests rely on is in /witness and /own.
   await ok(witness.create('/f'))
 })
 
