@@ -16,12 +16,21 @@ import type {
   StorageError,
 } from './types.ts'
 
-/** The two generations of records; a replacing sink fills the one that is not in use. */
-const generations = [0x61, 0x62] as const
+/**
+ * The two generations of records; a replacing sink fills the one that is not in use. They sort after the meta record, and so
+ * segments come after all that a commit writes: LevelDB's tables of the segments of one checkpoint then overlap no others.
+ */
+const generations = [0x6e, 0x6f] as const
+/** Those of data from before that was so. What is in one stays there until it is replaced. */
+const formerGenerations = [0x61, 0x62] as const
 /** Records per chunk of a reading iterator; large ones fill it by their bytes. */
 const chunkRecords = 4000
 /** What is written ahead of the commit is synced in pieces of this size: a sync of the log waits for one at most. */
 const pieceBytes = 512 << 10
+/** If so much is written ahead of a commit, it is worth tables of its own. */
+const tableBytes = 4 << 20
+/** Sorts after every record. */
+const beyond = Buffer.of(0xff)
 const doing = 'writing a checkpoint'
 const reading = 'reading the checkpoint'
 /** `progress` is told after so many. */
@@ -211,6 +220,7 @@ export class LevelCheckpoint implements CheckpointStore {
         await batch.write({ sync: true })
         this.#record = record
       })
+      if (sink.isLarge) this.#split()
     } catch (error) {
       this.#forget(sink)
       throw error
@@ -245,6 +255,12 @@ export class LevelCheckpoint implements CheckpointStore {
     this.#sweep()
   }
 
+  /** What a commit wrote has keys from all over: it goes into another table than the segments that follow, in the background. */
+  #split(): void {
+    // A failure rejects the next write.
+    this.#swept = this.#swept.then(() => endTable(this.#database)).catch(() => {})
+  }
+
   #chunk(records: ReturnType<typeof recordsOf>): Promise<[Buffer, Buffer][]> {
     return this.#database.read(reading, () => records.nextv(chunkRecords))
   }
@@ -259,7 +275,8 @@ export class LevelCheckpoint implements CheckpointStore {
       const { db } = this.#database
       const { generation, end } = this.#record
       await this.#database.guard('deleting a replaced checkpoint', async () => {
-        await clear(db, otherGeneration(generation), Buffer.of())
+        for (const other of [...generations, ...formerGenerations])
+          if (other !== generation) await clear(db, other, Buffer.of())
         await clear(db, generation, end)
       })
     }
@@ -282,6 +299,8 @@ class Sink implements CheckpointSink {
   /** What can be written before, and its bytes. */
   #piece: Batch
   #held = 0
+  /** Bytes of all pieces so far. */
+  #ahead = 0
   /** Settles when the pieces are written: all of them, and all but the last. */
   #pieces: Promise<void>
   #allButLast: Promise<void>
@@ -309,6 +328,7 @@ class Sink implements CheckpointSink {
     if (Buffer.compare(key, this.end) > 0) this.end = dbKey.subarray(1)
     this.#piece.put(dbKey, asBuffer(value))
     this.#held += bytes
+    this.#ahead += bytes
     if (this.#held >= pieceBytes) this.#writePiece()
   }
 
@@ -327,10 +347,16 @@ class Sink implements CheckpointSink {
     return this.#allButLast
   }
 
+  /** Whether what is written ahead has tables of its own. */
+  get isLarge(): boolean {
+    return this.#ahead >= tableBytes
+  }
+
   /** The batch for the commit, when all else is written; the sink is used up. Rejects if a piece could not be written. */
   async take(): Promise<Batch> {
     if (this.#piece.length > 0) this.#writePiece()
     await this.#pieces
+    if (this.isLarge) await endTable(this.#database)
     return this.#last
   }
 
@@ -359,6 +385,11 @@ class Sink implements CheckpointSink {
     // Who awaits `drained` or the commit is told; until then the rejection is not unhandled.
     this.#pieces.catch(() => {})
   }
+}
+
+/** Has LevelDB make a table of what it holds in memory: it does so before it looks at the range that it is to compact. */
+function endTable(database: Database): Promise<void> {
+  return database.write(doing, (db) => db.compactRange(beyond, beyond))
 }
 
 /** The same bytes as a Buffer, which is what the database takes. */
@@ -401,7 +432,8 @@ async function scanHead(files: Scannable): Promise<Buffer | undefined> {
 function recordOf(value: Buffer | undefined, dir: string): MetaRecord {
   if (value === undefined) throw storageError('corrupt', dir, 'the head of the checkpoint is missing')
   const record = decodeMeta(value)
-  if (record === undefined || !generations.some((known) => known === record.generation)) {
+  const known: readonly number[] = [...generations, ...formerGenerations]
+  if (record === undefined || !known.includes(record.generation)) {
     throw storageError('corrupt', dir, 'the head of the checkpoint is damaged')
   }
   return record

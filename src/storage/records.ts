@@ -24,7 +24,7 @@ const lengthBytes = 4
 /** What is kept for records: most are shorter, and of one that is not the memory is no more than what it costs anyway. */
 const roomBytes = 16 << 10
 
-/** Key of a checkpoint's meta record; sorts after every record. */
+/** Key of a checkpoint's meta record; no record has it. */
 export const metaKey: Buffer = Buffer.from('m')
 
 /** A checkpoint's meta record: what the tree gave, and what the store itself needs. */

@@ -56,17 +56,20 @@ export async function scannable(dir: string): Promise<Scannable> {
 }
 
 /**
- * Calls `each` with every record, or with those from the key `from` on, in the order of their keys; the bytes are valid
- * during the call. Without `from` every block of every table is checked. Rejects with StorageError, which names the
+ * Calls `each` with every record, in the order of their keys, or with the one under the key `only`; the bytes are valid
+ * during the call. Without `only` every block of every table is checked. Rejects with StorageError, which names the
  * table that is damaged, or with what `each` throws.
  */
 export async function scan(
   { dir, tables, logged }: Scannable,
   each: (key: Buffer, value: Buffer) => void,
-  from: Buffer = noBytes,
+  only?: Buffer,
 ): Promise<void> {
   const buffers = new PartBuffers()
-  const ahead = tables.filter(({ largest }) => Buffer.compare(largest, from) >= 0).values()
+  const from = only ?? noBytes
+  const isAhead = ({ smallest, largest }: TableFile) =>
+    Buffer.compare(largest, from) >= 0 && (only === undefined || Buffer.compare(smallest, only) <= 0)
+  const ahead = tables.filter(isAhead).values()
   const sources = new Set<Source>()
   const begin = (rest: Iterator<Version, void, void>) => {
     const at = rest.next().value
@@ -85,7 +88,7 @@ export async function scan(
         table = ahead.next().value
         continue
       }
-      if (least === undefined) return
+      if (least === undefined || (only !== undefined && Buffer.compare(least.at.key, only) > 0)) return
       const { key, value } = least.at
       const isNewest = done === undefined || !key.equals(done)
       done = key

@@ -6,6 +6,8 @@ import { InvariantError } from '../../src/base/assert.ts'
 import { LevelCheckpoint } from '../../src/storage/checkpoint.ts'
 import { storageError } from '../../src/storage/errors.ts'
 import { layoutOf } from '../../src/storage/format.ts'
+import { liveFiles } from '../../src/storage/manifest.ts'
+import { encodeMeta } from '../../src/storage/records.ts'
 import type { CheckpointReader, CheckpointStore } from '../../src/storage/types.ts'
 import { faultyCheckpoint } from '../support/disk.ts'
 import { memoryCheckpoint } from '../support/disk-memory.ts'
@@ -276,6 +278,69 @@ describe('the checkpoint', () => {
     // And it stays gone when keys behind it count.
     await commit(storage.checkpoint, 3, { k9: '1' })
     assert.deepEqual(await textsOf(storage.checkpoint), ['a=1', 'k3=1', 'k9=1'])
+  })
+
+  it('that is large has tables of its own for what is new in it, which LevelDB need not merge', async (t) => {
+    const dir = await scratchDir(t)
+    const storage = await openIn(t, dir)
+    await storage.log.append([{ prev: 0, first: 1, last: 9, bytes: Buffer.alloc(0) }])
+    const value = noise(1 << 20)
+    for (const zxid of [1, 2, 3]) {
+      const sink = storage.checkpoint.begin()
+      for (let i = 0; i < 6; i++) sink.put(Buffer.of(0x7a, zxid, i), value)
+      for (let i = 1; i <= zxid; i++) sink.put(Buffer.of(0x64, i), Buffer.of(zxid))
+      await storage.checkpoint.commit(metaAt(zxid))
+    }
+    await storage.close()
+    const { checkpointDir } = layoutOf(dir, dir)
+    const { tables = [] } = (await liveFiles(checkpointDir)) ?? {}
+    const ofCheckpoint = (key: Buffer) => (key.length === 4 && key[1] === 0x7a ? key[2] : undefined)
+    // The first one was written behind what was in memory before.
+    for (const zxid of [2, 3]) {
+      const own = tables.filter(({ largest }) => ofCheckpoint(largest) === zxid)
+      assert.ok(own.length > 0)
+      for (const { smallest } of own) assert.equal(ofCheckpoint(smallest), zxid)
+      for (const { smallest, largest } of own) {
+        const inside = tables.filter(
+          (other) =>
+            Buffer.compare(other.smallest, largest) <= 0 && Buffer.compare(smallest, other.largest) <= 0,
+        )
+        assert.equal(inside.length, 1)
+      }
+    }
+  })
+
+  it('of the former generations is loaded and goes on, until one replaces it', async (t) => {
+    const dir = await scratchDir(t)
+    let storage = await openIn(t, dir)
+    await storage.log.append([{ prev: 0, first: 1, last: 9, bytes: Buffer.alloc(0) }])
+    await storage.close()
+    const { checkpointDir } = layoutOf(dir, dir)
+    const former = {
+      meta: metaAt(1),
+      generation: 0x61,
+      end: Buffer.from('k2'),
+      installs: 0,
+      voting: undefined,
+    }
+    await inDatabase(checkpointDir, async ({ db }) => {
+      for (const key of ['ak1', 'ak2', 'ak3']) await db.put(Buffer.from(key), Buffer.from('1'))
+      await db.put(Buffer.from('m'), encodeMeta(former))
+    })
+    storage = await openIn(t, dir)
+    // What is above the end has no commit.
+    assert.deepEqual(await textsOf(storage.checkpoint), ['k1=1', 'k2=1'])
+    await commit(storage.checkpoint, 2, { k2: '2', k4: '2' })
+    assert.deepEqual(await textsOf(storage.checkpoint), ['k1=1', 'k2=2', 'k4=2'])
+    storage.checkpoint.begin({ replace: true }).put(Buffer.from('k5'), Buffer.from('3'))
+    await storage.checkpoint.commit(metaAt(3))
+    await storage.close()
+    storage = await openIn(t, dir)
+    assert.deepEqual(await textsOf(storage.checkpoint), ['k5=3'])
+    await storage.close()
+    await inDatabase(checkpointDir, async ({ db }) => {
+      assert.deepEqual(await db.keys({ lt: Buffer.from('m') }).all(), [])
+    })
   })
 
   it('that was given up leaves nothing, whatever was written of it', async (t) => {
