@@ -305,7 +305,8 @@ class World {
   /** In the middle of an event a state may be that of the last transaction while the next is being applied. */
   #inspectHost(host: Host, still: boolean): void {
     const { node } = host
-    if (node === undefined) return
+    // What was announced of a state is none.
+    if (node === undefined || node.replica.loading) return
     const { zxid } = node.tree
     let seen = this.#seen.get(host)
     if (seen === undefined) {

@@ -1,13 +1,49 @@
-// Loads the newest checkpoint into a tree.
+// Loads the newest checkpoint into a tree, and tells before that what a server needs to find the others.
 import { assert } from '../base/assert.ts'
 import type { Logger } from '../base/log.ts'
 import { formatZxid } from '../base/zxid.ts'
 import { type CheckpointMeta, type CheckpointStore, StorageError } from '../storage/types.ts'
-import { ImageReader, type ImageState } from '../tree/image.ts'
-import type { Tree } from '../tree/tree.ts'
+import { announce, ImageReader, type ImageState } from '../tree/image.ts'
+import { Tree } from '../tree/tree.ts'
 import type { Clock } from './clock.ts'
 
 const progressMs = 1000
+
+/** A tree, and how long it took to load it. */
+export type Loaded = { readonly tree: Tree; readonly ms: number }
+
+/** A state that is being loaded. */
+export type Loading = {
+  /**
+   * What consensus needs of it, and nothing more (`announce`): a server can begin with that. Undefined where there is no checkpoint,
+   * or it says too little.
+   */
+  readonly announced: Tree | undefined
+  /** Rejects as `loadTree`. */
+  readonly loaded: Promise<Loaded>
+}
+
+/** Begins to load the newest checkpoint, at the time `began`. */
+export function beginLoading(
+  store: CheckpointStore,
+  dataDir: string,
+  logger: Logger,
+  clock: Clock,
+  began: number = clock.now(),
+): Loading {
+  const load = async (): Promise<Loaded> => {
+    const tree = new Tree()
+    await loadTree(tree, store, dataDir, logger, clock)
+    return { tree, ms: clock.now() - began }
+  }
+  return { announced: announcedOf(store.meta), loaded: load() }
+}
+
+function announcedOf(meta: CheckpointMeta | undefined): Tree | undefined {
+  if (meta === undefined) return undefined
+  const tree = new Tree()
+  return announce(tree, meta.state as ImageState, meta.zxid) ? tree : undefined
+}
 
 /** Loads the newest checkpoint, or makes the tree of a fresh server. Throws StorageError if it is damaged. */
 export async function loadTree(

@@ -13,10 +13,10 @@ import { type BoundAddress, type ListenAddress, Listener } from '../server/liste
 import { findApacheData } from '../storage/format.ts'
 import { openStorage } from '../storage/open.ts'
 import type { Storage } from '../storage/types.ts'
-import { Tree } from '../tree/tree.ts'
+import type { Tree } from '../tree/tree.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { createInspector } from './inspector.ts'
-import { loadTree } from './load.ts'
+import { beginLoading, type Loading } from './load.ts'
 import { type Membership, memberLines } from './membership.ts'
 import { Node } from './node.ts'
 
@@ -61,17 +61,16 @@ export async function startServer(
   const tls = config.tls === undefined ? undefined : await loadClientTls(config.tls, logger)
   const clock = parts.clock ?? systemClock
   await warnOfForeignData(config, logger)
-  const tree = new Tree()
   const began = clock.now()
-  let loading: Promise<void> | undefined
+  let loading: Loading | undefined
   const storage = await (parts.openStorage ?? openStorage)({
     dataDir: config.dataDir,
     logDir: config.dataLogDir,
     logger,
     sync: config.forceSync,
-    onCheckpoint: (checkpoint) => {
-      loading = loadTree(tree, checkpoint, config.dataDir, logger, clock)
-      return loading
+    onCheckpoint: async (checkpoint) => {
+      loading = beginLoading(checkpoint, config.dataDir, logger, clock, began)
+      await loading.loaded
     },
   })
   const disk = measureDisk(storage, clock)
@@ -83,8 +82,10 @@ export async function startServer(
     const index = storage.log.index()
     index.catch(() => undefined)
     assert(loading !== undefined, 'the checkpoint is not being loaded')
-    await loading
-    const loadMs = clock.now() - began
+    const { loaded } = loading
+    // What others have done meanwhile a member can already take into its log. A server on its own has nobody to ask.
+    const announced = config.standalone ? undefined : loading.announced
+    const tree = announced ?? (await loaded).tree
     const created = config.standalone ? undefined : await loadPeers(config, logger, clock, tree)
     let bound: readonly BoundAddress[] = []
     let told = false
@@ -106,6 +107,7 @@ export async function startServer(
       logger,
       clock,
       tree,
+      ...(announced === undefined ? {} : { loading: loaded }),
       storage,
       peers: created?.connect,
       random: parts.random ?? Math.random,
@@ -113,7 +115,7 @@ export async function startServer(
       onConfig: memberFiles.save,
       onFatal: (error) => end.settle(error),
     })
-    node.stats.checkpointLoadTime.record(loadMs)
+    if (announced === undefined) node.stats.checkpointLoadTime.record((await loaded).ms)
     listener = new Listener({ ...listenerOptions(config), tls }, node)
     node.inspector = createInspector({
       node,
@@ -134,6 +136,7 @@ export async function startServer(
       logger.info({ id: config.id, peer }, `server ${config.id} waits for the other servers on ${peer}`)
       warnOfOpenPeerPort(config, address, logger)
     }
+    await loaded
     const running = { node, listener }
     return {
       addresses: bound,
@@ -150,7 +153,7 @@ export async function startServer(
     disk.stop()
     listener?.destroyAll()
     listener?.closePorts()
-    await node?.drain()
+    await node?.stop()
     await storage.close().catch(() => undefined)
     throw error
   }

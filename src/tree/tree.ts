@@ -12,6 +12,8 @@ import { QuotaTable } from './quota.ts'
 import { NOWHERE, Segments } from './segments.ts'
 import { NONE, type NodeFields, NodeFlag, NodeKind, type NodeRef, type Store } from './store.ts'
 
+/** Content: who the servers of the ensemble are. */
+export const configPath = '/zookeeper/config'
 const half = 2 ** 32
 
 /** What the ensemble agreed on once; undefined in a tree that never had a leader. */
@@ -503,6 +505,12 @@ export class Tree {
     const data = Buffer.allocUnsafe(length)
     this.store.copyData(node, data, 0)
     return data
+  }
+
+  /** What /zookeeper/config says; empty in a tree of a standalone server, or of one that never had a leader. */
+  get configuration(): string {
+    const node = this.store.findPath(configPath)
+    return node === NONE ? '' : (this.data(node)?.toString() ?? '')
   }
 
   // ---------------------------------------------------------------- digest

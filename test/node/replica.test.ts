@@ -55,6 +55,7 @@ class Setup {
       clock: this.clock,
       logger: createLogger({ level: 'error', pretty: false, destination: { write: () => undefined } }),
       skipAcl: false,
+      loading: false,
       digestEvery: 128,
       isCompared: () => this.compared,
       soleReader: true,
