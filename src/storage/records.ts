@@ -21,8 +21,11 @@ const checkBytes = 4
 const votingBit = 2 ** 31
 /** Of a voting's bytes, before them. */
 const lengthBytes = 4
-/** What is kept for records: most are shorter, and of one that is not the memory is no more than what it costs anyway. */
-const roomBytes = 16 << 10
+/**
+ * What is kept for records: of a longer one, which is more than a turn of large transactions has, the memory is no more than what
+ * it costs anyway. Memory made for each record is garbage outside of V8's heap, which it collects the sooner for it.
+ */
+const roomBytes = 256 << 10
 
 /** Key of a checkpoint's meta record; no record has it. */
 export const metaKey: Buffer = Buffer.from('m')

@@ -35,8 +35,11 @@ const knownSlots = 64
 const knownBytesMax = 1024
 /** Room for one small request and what is around it. */
 const roomMin = 512
-/** Another buffer is no larger than this because of the one before. */
-const roomUsual = 64 << 10
+/**
+ * Another buffer is no larger than this because of the one before. Several batches of large transactions have room in it: each in
+ * a buffer of its own, twice as large as it is, would be twice the garbage.
+ */
+const roomUsual = 256 << 10
 
 /**
  * Where transactions of a batch come from that another server than the leader had from its clients: `count` of them,
