@@ -1,4 +1,4 @@
-// Loads the newest checkpoint into a tree, and tells before that what a server needs to find the others.
+// Loads the newest checkpoint into a tree, in this thread, and tells before that what a server needs to find the others.
 import { assert } from '../base/assert.ts'
 import type { Logger } from '../base/log.ts'
 import { formatZxid } from '../base/zxid.ts'
@@ -59,28 +59,44 @@ export async function loadTree(
     tree.initialize()
     return
   }
-  const began = clock.now()
-  let told = began
+  const report = reportLoading(meta, logger, clock)
   const reader = new ImageReader(tree)
   try {
     await store.load(
       (key, value) => reader.record(key, value),
-      () => {
-        const now = clock.now()
-        if (now - told < progressMs) return
-        told = now
-        logger.info({ znodes: reader.nodes, of: meta.nodes }, 'loading the checkpoint')
-      },
+      () => report.progress(reader.nodes),
       () => reader.finish(meta, meta.state as ImageState, meta.zxid),
     )
   } catch (error) {
     throw damaged(error, dataDir, meta)
   }
-  const ms = Math.round(clock.now() - began)
-  logger.info({ znodes: meta.nodes, zxid: formatZxid(meta.zxid), ms }, 'checkpoint loaded')
+  report.done()
 }
 
-function damaged(error: unknown, dataDir: string, meta: CheckpointMeta): StorageError {
+/** Says in the log how far loading is, once a second, and that it is done. */
+export function reportLoading(
+  meta: CheckpointMeta,
+  logger: Logger,
+  clock: Clock,
+): { progress(znodes: number): void; done(): void } {
+  const began = clock.now()
+  let told = began
+  return {
+    progress(znodes) {
+      const now = clock.now()
+      if (now - told < progressMs) return
+      told = now
+      logger.info({ znodes, of: meta.nodes }, 'loading the checkpoint')
+    },
+    done() {
+      const ms = Math.round(clock.now() - began)
+      logger.info({ znodes: meta.nodes, zxid: formatZxid(meta.zxid), ms }, 'checkpoint loaded')
+    },
+  }
+}
+
+/** Why a checkpoint can not be loaded. */
+export function damaged(error: unknown, dataDir: string, meta: CheckpointMeta): StorageError {
   if (error instanceof StorageError) return error
   const reason = error instanceof Error ? error.message : String(error)
   return new StorageError(
