@@ -1,54 +1,88 @@
-// The program of the thread in which load-aside.ts has a checkpoint loaded: reads the files, makes the tree of them, and gives
-// it away with its memory. It knows nothing of LevelDB itself, of the log of the process, and of what the tree is for.
-import { parentPort, workerData } from 'node:worker_threads'
+// Loads the newest checkpoint in a thread of its own, which gives the tree's memory to this one: meanwhile this thread is free.
+// load.ts does it in this thread, which is as good where nothing else is to be done.
+import { extname } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { assert } from '../base/assert.ts'
-import { readFiles, recordsPerProgress } from '../storage/checkpoint-files.ts'
-import type { CheckpointFiles, CheckpointMeta, StorageErrorKind } from '../storage/types.ts'
-import { ImageReader, type ImageState } from '../tree/image.ts'
-import { Tree, type TreeParts } from '../tree/tree.ts'
-import { damaged } from './load.ts'
+import type { Logger } from '../base/log.ts'
+import { type FoundCheckpoint, StorageError } from '../storage/types.ts'
+import { Tree } from '../tree/tree.ts'
+import type { Clock } from './clock.ts'
+import { reportLoading } from './load.ts'
+import type { LoaderReport, LoaderTask } from './tree-loader-thread.ts'
 
-/** What the thread begins with. */
-export type LoaderTask = {
-  readonly files: CheckpointFiles
-  readonly meta: CheckpointMeta
-  /** For its errors. */
-  readonly dataDir: string
-}
+/** The program of the thread, compiled or not, as this file. */
+const program = new URL(`./tree-loader-thread${extname(import.meta.url)}`, import.meta.url)
 
-/** A StorageError, whose fields a thread can not be sent with an Error. */
-export type LoaderFailure = {
-  readonly kind: StorageErrorKind
-  readonly path: string
-  readonly message: string
-  readonly remedy: string
-  readonly cause: unknown
-}
+/**
+ * A thread that loads a checkpoint, once. It takes 20 to 40 ms to begin, and is therefore made before there is something to do for
+ * it. It ends when it has loaded it, or is stopped.
+ */
+export class TreeLoader {
+  readonly #worker = new Worker(program)
+  /** Resolves when the thread needs the files no more. */
+  readonly #read: Promise<void>
+  readonly #loaded: Promise<Tree>
+  #progress: (znodes: number) => void = () => {}
 
-/** What it tells: `read` when it needs the files no more, and at last `loaded` or `failed`. */
-export type LoaderReport =
-  | { readonly type: 'progress'; readonly znodes: number }
-  | { readonly type: 'read' }
-  | { readonly type: 'loaded'; readonly parts: TreeParts }
-  | { readonly type: 'failed'; readonly failure: LoaderFailure }
+  constructor() {
+    const worker = this.#worker
+    let onRead = () => {}
+    this.#loaded = new Promise((resolve, reject) => {
+      worker.on('message', (report: LoaderReport) => {
+        switch (report.type) {
+          case 'progress':
+            this.#progress(report.znodes)
+            break
+          case 'read':
+            onRead()
+            break
+          case 'loaded':
+            resolve(Tree.from(report.parts))
+            break
+          case 'failed': {
+            const { kind, path, message, remedy, cause } = report
+            reject(new StorageError(kind, path, message, remedy, cause))
+            break
+          }
+        }
+      })
+      worker.once('error', (cause: Error) =>
+        reject(new Error(`the thread that loads the checkpoint has failed: ${cause.message}`, { cause })),
+      )
+      // After all that it told, and its error.
+      worker.once('exit', () =>
+        reject(new Error('the thread that loads the checkpoint has ended before it was done')),
+      )
+    })
+    this.#read = new Promise((resolve, reject) => {
+      onRead = resolve
+      this.#loaded.catch(reject)
+    })
+    // Who waits for `load` is told.
+    this.#read.catch(() => {})
+  }
 
-const port = parentPort
-assert(port !== null, 'this is the program of a thread')
-const tell = (report: LoaderReport, memory: readonly ArrayBuffer[] = []) => port.postMessage(report, memory)
-const { files, meta, dataDir } = workerData as LoaderTask
-try {
-  const tree = new Tree()
-  const reader = new ImageReader(tree)
-  let records = 0
-  await readFiles(files, (key, value) => {
-    reader.record(key, value)
-    if (++records % recordsPerProgress === 0) tell({ type: 'progress', znodes: reader.nodes })
-  })
-  tell({ type: 'read' })
-  reader.finish(meta, meta.state as ImageState, meta.zxid)
-  const { parts, memory } = tree.handOver()
-  tell({ type: 'loaded', parts }, memory)
-} catch (error) {
-  const { kind, path, message, remedy, cause } = damaged(error, dataDir, meta)
-  tell({ type: 'failed', failure: { kind, path, message, remedy, cause } })
+  /**
+   * The tree of the newest checkpoint, which there must be and which nobody has loaded yet (both asserted). Rejects as `loadTree`,
+   * or with another error if the thread ends before it is done.
+   */
+  async load(store: FoundCheckpoint, dataDir: string, logger: Logger, clock: Clock): Promise<Tree> {
+    const { meta } = store
+    assert(meta !== undefined, 'there is no checkpoint to load')
+    const { progress, done } = reportLoading(meta, logger, clock)
+    this.#progress = progress
+    await store.loadFiles(async (files) => {
+      const task: LoaderTask = { files, meta, dataDir }
+      this.#worker.postMessage(task)
+      await this.#read
+    })
+    const tree = await this.#loaded
+    done()
+    return tree
+  }
+
+  /** Ends the thread, whatever it is doing. */
+  async stop(): Promise<void> {
+    await this.#worker.terminate()
+  }
 }

@@ -114,7 +114,8 @@ test('what is published has the program, what V8 has compiled of it, and all tha
   const [packed] = JSON.parse(stdout) as { files: { path: string }[] }[]
   const paths = packed?.files.map(({ path }) => path) ?? []
   assert.equal(paths.includes('dist/zabd.code'), existsSync(join(cwd, 'dist/zabd.code')))
-  assert.ok(paths.includes('dist/load-thread.js'))
+  for (const program of ['dist/load-thread.js', 'dist/tree-loader-thread.js'])
+    assert.ok(paths.includes(program), program)
   await withDir(async (dir) => {
     for (const path of paths) cpSync(join(cwd, path), join(dir, path))
     symlinkSync(join(cwd, 'node_modules'), join(dir, 'node_modules'))
