@@ -58,6 +58,7 @@ async function load({ files, meta }: LoaderTask): Promise<Tree> {
     reader.record(key, value)
     if (++records % recordsPerProgress === 0) tell({ type: 'progress', znodes: reader.nodes })
   })
+  tell({ type: 'progress', znodes: reader.nodes })
   tell({ type: 'read' })
   reader.finish(meta, meta.state as ImageState, meta.zxid)
   return tree

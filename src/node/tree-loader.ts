@@ -11,21 +11,23 @@ import { reportLoading } from './load.ts'
 import type { LoaderReport, LoaderTask } from './tree-loader-thread.ts'
 
 /** The program of the thread, compiled or not, as this file. */
-const program = new URL(`./tree-loader-thread${extname(import.meta.url)}`, import.meta.url)
+const threadProgram = new URL(`./tree-loader-thread${extname(import.meta.url)}`, import.meta.url)
 
 /**
  * A thread that loads a checkpoint, once. It takes 20 to 40 ms to begin, and is therefore made before there is something to do for
  * it. It ends when it has loaded it, or is stopped.
  */
 export class TreeLoader {
-  readonly #worker = new Worker(program)
+  readonly #worker: Worker
   /** Resolves when the thread needs the files no more. */
   readonly #read: Promise<void>
   readonly #loaded: Promise<Tree>
   #progress: (znodes: number) => void = () => {}
 
-  constructor() {
-    const worker = this.#worker
+  /** Tests give another program. */
+  constructor(program: URL = threadProgram) {
+    const worker = new Worker(program)
+    this.#worker = worker
     let onRead = () => {}
     this.#loaded = new Promise((resolve, reject) => {
       worker.on('message', (report: LoaderReport) => {

@@ -160,6 +160,8 @@ export class LevelCheckpoint implements FoundCheckpoint {
     await read()
     this.#files = undefined
     const opening = this.#database.openChecked()
+    // It may fail before it is waited for.
+    opening.catch(() => {})
     try {
       // It has begun by then.
       await immediate()
