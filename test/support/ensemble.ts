@@ -12,7 +12,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import type { Node } from '../../src/node/node.ts'
 import { type RunningServer, startServer } from '../../src/node/server.ts'
 import { openStorage } from '../../src/storage/open.ts'
-import type { CheckpointStore, Storage } from '../../src/storage/types.ts'
+import type { CheckpointStore, FoundCheckpoint, Storage } from '../../src/storage/types.ts'
 import { Applier } from '../../src/tree/apply.ts'
 import { endOf } from '../../src/zab/history.ts'
 import { type DiskFaults, faultyLog } from './disk.ts'
@@ -194,7 +194,7 @@ export class Member {
     const config = loadConfig(flags, { readFile: (path) => readFileSync(path, 'utf8'), exists: existsSync })
     const server = await startServer(config, logger, {
       openStorage: async ({ onCheckpoint, ...given }) => {
-        const held = async (store: CheckpointStore) => {
+        const held = async (store: FoundCheckpoint) => {
           await onCheckpoint?.(overriding(store, { load: (...args) => this.#loadLater(store, args) }))
         }
         return this.wrap(await openStorage({ ...given, onCheckpoint: held }), this.id)
