@@ -70,8 +70,25 @@ async function bundle() {
   for (const thread of threads) {
     const outfile = join(dirname(programFile), `${basename(thread, '.ts')}.js`)
     await build({ ...options, entryPoints: [thread], outfile, format: 'esm' })
+    keepConstants(outfile)
   }
+  keepConstants(programFile)
   writeFileSync(noticesFile, noticesOf(Object.keys(metafile.inputs)))
+}
+
+/**
+ * The bundler makes variables of what is constant outside of functions, and V8 reads a variable from memory at every use, where it
+ * knows the value of a constant: loading a checkpoint took a tenth longer. What it knows about our modules' variables is
+ * right for constants, too: they are initialized in the order of the modules, and none is declared with a value that changes.
+ */
+function keepConstants(file) {
+  let ours = false
+  const lines = readFileSync(file, 'utf8').split('\n')
+  const kept = lines.map((line) => {
+    if (line.startsWith('// ')) ours = line.startsWith('// src/')
+    return ours ? line.replace(/^var (?=[\w$]+ = )/, 'const ') : line
+  })
+  writeFileSync(file, kept.join('\n'))
 }
 
 /** What the packages in the program ask for: their licences go with them. */
