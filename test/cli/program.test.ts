@@ -1,7 +1,7 @@
 // The program as the command runs it: bundled, with what V8 compiled of it at the build.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
@@ -101,6 +101,15 @@ test('what V8 has compiled while a command ran is taken by the next one', async 
     assert.equal(await printed(`${keep}\nawait exports.main(['--version'])`), zabdVersion())
     assert.equal(await printed('console.log(script.cachedDataRejected)'), 'false')
   })
+})
+
+test('what is constant in our modules is constant in the programs', () => {
+  for (const file of ['zabd.js', 'tree-loader-thread.js']) {
+    const text = readFileSync(join(projectRoot(), 'dist', file), 'utf8')
+    const [, module] = /^\/\/ src\/tree\/store-records\.ts\n(.*?)^\/\/ src\//ms.exec(text) ?? []
+    assert.match(module ?? '', /^const recordWords = /m, file)
+    assert.doesNotMatch(module ?? '', /^(var|let) /m, file)
+  }
 })
 
 test('a program that was not built is told from one that was', () => {
