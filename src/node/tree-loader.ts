@@ -4,6 +4,8 @@ import { extname } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { assert } from '../base/assert.ts'
 import type { Logger } from '../base/log.ts'
+import { bytesBelow } from '../storage/files.ts'
+import { layoutOf } from '../storage/format.ts'
 import { type FoundCheckpoint, StorageError } from '../storage/types.ts'
 import { Tree } from '../tree/tree.ts'
 import type { Clock } from './clock.ts'
@@ -13,9 +15,18 @@ import type { LoaderReport, LoaderTask } from './tree-loader-thread.ts'
 /** The program of the thread, compiled or not, as this file. */
 const threadProgram = new URL(`./tree-loader-thread${extname(import.meta.url)}`, import.meta.url)
 
+/** A smaller checkpoint is loaded before a thread has even begun: it takes 20 to 40 ms. */
+const largeBytes = 8 << 20
+
+/** A loader for the checkpoint in `dataDir`, which nobody has looked into yet; undefined if that is too small for a thread. */
+export async function treeLoaderFor(dataDir: string): Promise<TreeLoader | undefined> {
+  const { checkpointDir } = layoutOf(dataDir, dataDir)
+  return (await bytesBelow(checkpointDir)) >= largeBytes ? new TreeLoader() : undefined
+}
+
 /**
- * A thread that loads a checkpoint, once. It takes 20 to 40 ms to begin, and is therefore made before there is something to do for
- * it. It ends when it has loaded it, or is stopped.
+ * A thread that loads a checkpoint, once. To be made as early as possible, as it takes some time to begin. It ends with `load`, or
+ * when it is stopped, which has to be done if there is nothing for it to load.
  */
 export class TreeLoader {
   readonly #worker: Worker
@@ -73,14 +84,19 @@ export class TreeLoader {
     assert(meta !== undefined, 'there is no checkpoint to load')
     const { progress, done } = reportLoading(meta, logger, clock)
     this.#progress = progress
-    await store.loadFiles(async (files) => {
-      const task: LoaderTask = { files, meta, dataDir }
-      this.#worker.postMessage(task)
-      await this.#read
-    })
-    const tree = await this.#loaded
-    done()
-    return tree
+    try {
+      await store.loadFiles(async (files) => {
+        const task: LoaderTask = { files, meta, dataDir }
+        this.#worker.postMessage(task)
+        await this.#read
+      })
+      const tree = await this.#loaded
+      done()
+      return tree
+    } catch (error) {
+      await this.stop()
+      throw error
+    }
   }
 
   /** Ends the thread, whatever it is doing. */

@@ -1,13 +1,13 @@
 // A checkpoint on disk that is loaded in this thread and in one of its own: the trees, what is said about it and the errors
 // are the same.
 import assert from 'node:assert/strict'
-import { open, readdir, rm, truncate } from 'node:fs/promises'
+import { mkdir, open, readdir, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { createLogger } from '../../src/base/log.ts'
 import type { Clock } from '../../src/node/clock.ts'
 import { loadTree } from '../../src/node/load.ts'
-import { TreeLoader } from '../../src/node/tree-loader.ts'
+import { TreeLoader, treeLoaderFor } from '../../src/node/tree-loader.ts'
 import { openStorage } from '../../src/storage/open.ts'
 import { type CheckpointMeta, type FoundCheckpoint, StorageError } from '../../src/storage/types.ts'
 import { Applier } from '../../src/tree/apply.ts'
@@ -19,9 +19,9 @@ import { batchOf, create, createTtl, type Request, remove, setData } from '../su
 
 /** More than there are records between two lines of progress. */
 const sessions = 300
-const znodes = 1200
+const znodes = 1000
 /** Of a znode; all of them are several tables. */
-const dataBytes = 6000
+const dataBytes = 5000
 
 type Ask = (requests: readonly Request[], session?: number) => void
 
@@ -179,6 +179,19 @@ describe('a checkpoint that is loaded in a thread of its own', () => {
       kinds.add(JSON.stringify(main))
     }
     assert.equal(kinds.size, changes.length)
+  })
+
+  it('has one only if it is large', async (t) => {
+    const dir = await scratchDir(t)
+    assert.equal(await treeLoaderFor(dir), undefined)
+    const checkpointDir = join(dir, 'zabd', 'checkpoint')
+    await mkdir(checkpointDir, { recursive: true })
+    await writeFile(join(checkpointDir, '000005.ldb'), '')
+    assert.equal(await treeLoaderFor(dir), undefined)
+    await truncate(join(checkpointDir, '000005.ldb'), 100e6)
+    const loader = await treeLoaderFor(dir)
+    assert.ok(loader !== undefined)
+    await loader.stop()
   })
 
   it('is not loaded when the thread is stopped, and nobody has the files then', async (t) => {
