@@ -18,7 +18,7 @@ ENV NODE_ENV=production
 WORKDIR /opt/zabd
 COPY --from=build /build/package.json ./
 COPY --from=build /build/node_modules ./node_modules
-COPY --from=build /build/dist/zabd.* /build/dist/load-thread.js /build/dist/tree-loader-thread.js ./dist/
+COPY --from=build /build/dist/zabd.* /build/dist/load-thread.js ./dist/
 COPY bin ./bin
 COPY config ./config
 COPY LICENSE ./

@@ -8,12 +8,12 @@ import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { codeFile, loadProgram, parameters, programFile } from '../bin/program.js'
 
-/** What threads run; those who begin them look for it beside the program. */
-const threads = ['src/node/tree-loader-thread.ts', 'src/client/load-thread.ts']
+/** What a thread of `zabd bench` runs; src/client/load-threads.ts looks for it beside the program. */
+const threadFile = join(dirname(programFile), 'load-thread.js')
 const noticesFile = join(dirname(programFile), 'zabd.licenses.txt')
 /** The trial takes two seconds. */
 const trialLimitMs = 20_000
@@ -67,12 +67,8 @@ async function bundle() {
     banner: { js: `(function (${parameters.join(', ')}) {` },
     footer: { js: '})' },
   })
-  for (const thread of threads) {
-    const outfile = join(dirname(programFile), `${basename(thread, '.ts')}.js`)
-    await build({ ...options, entryPoints: [thread], outfile, format: 'esm' })
-    keepConstants(outfile)
-  }
-  keepConstants(programFile)
+  await build({ ...options, entryPoints: ['src/client/load-thread.ts'], outfile: threadFile, format: 'esm' })
+  for (const file of [programFile, threadFile]) keepConstants(file)
   writeFileSync(noticesFile, noticesOf(Object.keys(metafile.inputs)))
 }
 

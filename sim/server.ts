@@ -45,8 +45,6 @@ export type ServerParts = {
 }
 
 const sessionsPerLife = 1e6
-/** A server loads its state for as long as so many syncs take. */
-const loadSyncs = 4
 
 /** See file header. */
 export class Server implements Endpoint, Subject {
@@ -130,7 +128,6 @@ export class Server implements Endpoint, Subject {
       applied: checkpoint.zxid,
       needsSnapshot: diverged,
       alone,
-      loading: true,
       settings: profile.settings,
       firstSession: this.#life * sessionsPerLife,
     })
@@ -138,8 +135,6 @@ export class Server implements Endpoint, Subject {
     const life = this.#life
     this.disk.start((event) => this.#enter(() => this.#handle(event), life))
     this.#handle({ type: 'start', now: this.#clock() })
-    const loaded = () => this.#enter(() => this.#handle({ type: 'loaded' }), life)
-    schedule.after(loadSyncs * profile.syncMs, loaded)
     schedule.after(0, () => this.#tick(life))
   }
 

@@ -21,8 +21,6 @@ import type { Schedule } from '../schedule.ts'
 /** Upper bound of any write, so that the recovery at the end of a run is bounded. */
 const longestMs = 3000
 const readChunk = 50
-/** Loading a checkpoint takes about so many syncs: others go on meanwhile, and this server with them. */
-const loadSyncs = 10
 
 /** Looks at what is written; told when an entry is handed over and when it is durable. */
 export type DiskWatcher = {
@@ -375,7 +373,7 @@ class MountedStorage {
         return queue.failure
       },
       load: async (each, progress, end) => {
-        await this.#pause(loadSyncs * this.#parts.speed.syncMs)
+        await this.#pause(this.#parts.speed.syncMs)
         for (const [key, value] of sorted(files)) each(key, value)
         if (files.records.size > 0) progress?.(files.records.size)
         end?.()

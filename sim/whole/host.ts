@@ -4,10 +4,11 @@ import type { Socket } from 'node:net'
 import { createLogger, type Logger } from '../../src/base/log.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import type { Config } from '../../src/config/types.ts'
-import { beginLoading } from '../../src/node/load.ts'
+import { loadTree } from '../../src/node/load.ts'
 import { Node } from '../../src/node/node.ts'
 import { Connection } from '../../src/server/connection.ts'
 import { StorageError } from '../../src/storage/types.ts'
+import { Tree } from '../../src/tree/tree.ts'
 import type { Prng } from '../prng.ts'
 import type { Schedule } from '../schedule.ts'
 import { type DiskWatcher, SimDisk } from './disk.ts'
@@ -115,15 +116,13 @@ export class Host {
     const clock = clockOf(process, this.time, schedule, profile.stepMs)
     const config = this.#config
     const logger = this.#logger
-    const { announced, loaded } = beginLoading(storage.checkpoint, config.dataDir, logger, clock)
-    const early = config.standalone ? undefined : announced
-    const tree = early ?? (await loaded).tree
+    const tree = new Tree()
+    await loadTree(tree, storage.checkpoint, config.dataDir, logger, clock)
     const node = new Node({
       config,
       logger,
       clock,
       tree,
-      ...(early === undefined ? {} : { loading: loaded }),
       storage,
       peers: config.standalone ? undefined : (handler) => peers.open(process, handler),
       random: () => prng.next(),

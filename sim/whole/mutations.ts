@@ -134,21 +134,10 @@ export const mutations: readonly Mutation[] = [
     changes: [
       {
         file: 'src/node/node',
-        find: 'this.tree.zxid < role.from || this.#stopping)',
-        replace: 'this.#stopping)',
+        find: 'if (this.tree.zxid < role.from || this.#stopping)',
+        replace: 'if (this.#stopping)',
       },
       { file: 'src/server/connection', find: 'if (lastSeen > tree.zxid)', replace: 'if (false)' },
-    ],
-  },
-  {
-    name: 'served before the state is loaded',
-    standsFor: 'what is announced of a state is for finding the others, and for nobody to read',
-    changes: [
-      {
-        file: 'src/node/node',
-        find: 'if (this.replica.loading || this.tree.zxid < role.from',
-        replace: 'if (this.tree.zxid < role.from',
-      },
     ],
   },
   {

@@ -305,8 +305,7 @@ class World {
   /** In the middle of an event a state may be that of the last transaction while the next is being applied. */
   #inspectHost(host: Host, still: boolean): void {
     const { node } = host
-    // What was announced of a state is none.
-    if (node === undefined || node.replica.loading) return
+    if (node === undefined) return
     const { zxid } = node.tree
     let seen = this.#seen.get(host)
     if (seen === undefined) {

@@ -35,8 +35,6 @@ export type CheckpointerOptions = {
   readonly logger: Logger
   /** snapCount: about so many transactions between two checkpoints. */
   readonly snapCount: number
-  /** Settles when the tree is loaded, if it is not: no checkpoint is made before, nor after a rejection. */
-  readonly loading?: Promise<unknown>
   /** Draws a number in [0, 1): servers of an ensemble should not all make their checkpoints at once. */
   readonly random: () => number
   /** Told how long a checkpoint took. */
@@ -56,7 +54,6 @@ export class Checkpointer {
   #since = 0
   #logBytes = 0
   #threshold: number
-  /** A checkpoint, or the tree, is on its way. */
   #running: Promise<void> | undefined
   #notBefore = 0
   #beganAt: number
@@ -75,17 +72,6 @@ export class Checkpointer {
     this.#threshold = this.#nextThreshold()
     this.#beganAt = options.clock.now()
     this.#made = [this.#madeNow(this.zxid)]
-    if (options.loading !== undefined) this.#await(options.loading)
-  }
-
-  #await(loading: Promise<unknown>): void {
-    const end = () => {
-      this.#running = undefined
-    }
-    this.#running = loading.then(end, () => {
-      this.#paused = true
-      end()
-    })
   }
 
   /** zxid of the newest checkpoint; 0 if there is none. */

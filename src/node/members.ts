@@ -9,7 +9,7 @@ import type { LogStore } from '../storage/types.ts'
 import { check, type Id } from '../tree/acl.ts'
 import { Batch } from '../tree/batch.ts'
 import { NONE } from '../tree/store.ts'
-import { configPath, type Tree } from '../tree/tree.ts'
+import type { Tree } from '../tree/tree.ts'
 import { majority, type Quorum, quorumOf } from '../zab/quorum.ts'
 import type { Voting } from '../zab/types.ts'
 import {
@@ -20,6 +20,8 @@ import {
   reconfigure,
   votingOf,
 } from './membership.ts'
+
+const configPath = '/zookeeper/config'
 
 /** What a client's reconfiguration comes to. */
 export type JudgedReconfig =
@@ -73,7 +75,7 @@ export class Members {
   /** What the leader must write to /zookeeper/config, as transaction `zxid`; undefined if it is as it should be. */
   unwritten(zxid: number): string | undefined {
     if (this.#config.standalone) return undefined
-    const stored = this.#tree.configuration
+    const stored = configText(this.#tree)
     if (this.#config.reconfigEnabled)
       return stored === '' ? formatMembership({ ...this.#configured, version: zxid }) : undefined
     const configured = formatMembership(this.#configured)
@@ -82,7 +84,7 @@ export class Members {
 
   /** Looks at the tree again; true if the configuration is another one than before. */
   refresh(): boolean {
-    const text = this.#tree.configuration
+    const text = configText(this.#tree)
     if (!this.#config.reconfigEnabled || text === '' || text === this.#text) return false
     const membership = parseMembership(text)
     if (typeof membership === 'string') return false
@@ -138,9 +140,14 @@ export function refused(code: Refused['code'], reason: string): Refused {
  * /zookeeper/config, and does so first. Such a server has everything that was ever committed.
  */
 export async function wasAlone(tree: Tree, log: LogStore): Promise<boolean> {
-  if (log.lastZxid === 0 || tree.configuration !== '') return false
+  if (log.lastZxid === 0 || configText(tree) !== '') return false
   for await (const { bytes } of log.read(tree.zxid)) {
     if (Batch.decode(bytes).includes(Op.reconfig)) return false
   }
   return true
+}
+
+function configText(tree: Tree): string {
+  const node = tree.store.findPath(configPath)
+  return node === NONE ? '' : (tree.data(node)?.toString() ?? '')
 }

@@ -32,7 +32,6 @@ import { InFlight } from './in-flight.ts'
 import type { Inspector, ServerState } from './inspect.ts'
 import { Journal } from './journal.ts'
 import { LeadingRole } from './leading.ts'
-import type { Loaded } from './load.ts'
 import { LocalSessions } from './local-sessions.ts'
 import { Lookout } from './lookout.ts'
 import { Members, wasAlone } from './members.ts'
@@ -63,8 +62,6 @@ export type NodeParts = {
   readonly logger: Logger
   readonly clock: Clock
   readonly tree: Tree
-  /** Where the state is still being loaded: `tree` is what was announced of it until then. */
-  readonly loading?: Promise<Loaded>
   readonly storage: Storage
   /** The connections to the other servers; undefined for a standalone server. */
   readonly peers: ((handler: PeerHandler) => Peers) | undefined
@@ -197,7 +194,6 @@ export class Node implements Backend, PeerHandler {
       clock,
       logger,
       skipAcl: config.skipAcl,
-      loading: parts.loading !== undefined,
       digestEvery: config.standalone ? digestEveryAlone : digestEvery,
       // A server that catches up has the next digest when it has done so, and nobody to tell of those before.
       isCompared: () => this.#writable,
@@ -218,7 +214,6 @@ export class Node implements Backend, PeerHandler {
       clock,
       logger,
       snapCount: config.snapCount,
-      ...(parts.loading === undefined ? {} : { loading: parts.loading }),
       random: parts.random,
       onDone: (ms) => this.stats.checkpointTime.record(ms),
       onTrim: (zxid) => this.#guard(() => this.#settle({ type: 'trimmed', zxid })),
@@ -256,10 +251,6 @@ export class Node implements Backend, PeerHandler {
       begin: () => this.#startCore(storage.log.index()),
       onFatal: (error) => this.#fail(error),
     })
-    parts.loading?.then(
-      (loaded) => this.#guard(() => this.#stateLoaded(loaded)),
-      (error: unknown) => this.#fail(error),
-    )
   }
 
   // ---------------------------------------------------------------- life
@@ -298,7 +289,6 @@ export class Node implements Backend, PeerHandler {
       firstSession: Math.max(this.#clock.wall(), (this.#core?.sessions ?? 0) + 1),
       needsSnapshot: log.diverged,
       alone: config.standalone || (await wasAlone(tree, log)),
-      loading: this.replica.loading,
     })
     if (!config.standalone) this.stats.lookings++
     this.#readOnly.end()
@@ -306,15 +296,6 @@ export class Node implements Backend, PeerHandler {
     if (this.#coreTick === undefined && !config.standalone) this.#planCoreTick()
     this.#peers.setMembers(this.#members.list)
     this.#peers.resume()
-  }
-
-  /** What was missed meanwhile can be applied to it. */
-  #stateLoaded({ tree, ms }: Loaded): void {
-    this.stats.checkpointLoadTime.record(ms)
-    this.tree.adopt(tree)
-    this.replica.loaded()
-    this.#configurationApplied()
-    this.#settle({ type: 'loaded' })
   }
 
   /** Takes no more requests; resolves when those that were taken are answered, or can not be. */
@@ -877,7 +858,7 @@ export class Node implements Backend, PeerHandler {
 
   /** When the role's first commit point is applied this server begins to act in it, and to serve. */
   #takeUp(role: Role): void {
-    if (this.replica.loading || this.tree.zxid < role.from || this.#stopping) return
+    if (this.tree.zxid < role.from || this.#stopping) return
     if (!this.#writable) this.#act(role)
     if (this.#serving || this.tree.settings === undefined) return
     this.#serving = true
@@ -1028,7 +1009,7 @@ export class Node implements Backend, PeerHandler {
   get #mayServeReadOnly(): boolean {
     const core = this.#core
     if (core?.role.type !== 'looking' || core.needsSnapshot || this.#serving || this.#stopping) return false
-    return !this.replica.loading && this.tree.settings !== undefined && !this.replica.behind
+    return this.tree.settings !== undefined && !this.replica.behind
   }
 
   #readOnlyBegins(ms: number): void {

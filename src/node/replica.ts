@@ -46,8 +46,6 @@ export type ReplicaOptions = {
   readonly digestEvery: number
   /** if there is anybody to compare it with. */
   readonly isCompared: () => boolean
-  /** The tree is still being loaded: nothing is applied until `loaded`. */
-  readonly loading: boolean
   /** Nobody else reads the log: there are no other servers. */
   readonly soleReader: boolean
   /** Whether the log may be read now; `resume` is to be called when that changes to yes. */
@@ -88,7 +86,6 @@ export class Replica {
   #time = 0
   #committed: number
   #replaying = false
-  #loading: boolean
   /** Counts resets: what an earlier replay still reads is not applied. */
   #life = 0
   /** Of the change whose watches fire: who may hear of it, the frame that all of them get, and how many did. */
@@ -101,16 +98,6 @@ export class Replica {
     this.#options = options
     this.#applier = new Applier(options.tree)
     this.#committed = options.tree.zxid
-    this.#loading = options.loading
-  }
-
-  /** The tree is there: what is committed can be applied. */
-  loaded(): void {
-    this.#loading = false
-  }
-
-  get loading(): boolean {
-    return this.#loading
   }
 
   /** Everything up to here is committed. */
@@ -178,7 +165,7 @@ export class Replica {
   /** Applies what is committed, a slice at most. */
   advance(): void {
     const { tree, clock, onApplied, onMore } = this.#options
-    if (this.#loading || this.#replaying || !this.behind) return
+    if (this.#replaying || !this.behind) return
     const until = clock.now() + sliceMs
     let unwatched = 0
     while (this.behind) {

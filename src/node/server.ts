@@ -13,10 +13,10 @@ import { type BoundAddress, type ListenAddress, Listener } from '../server/liste
 import { findApacheData } from '../storage/format.ts'
 import { openStorage } from '../storage/open.ts'
 import type { Storage } from '../storage/types.ts'
-import type { Tree } from '../tree/tree.ts'
+import { Tree } from '../tree/tree.ts'
 import { type Clock, systemClock } from './clock.ts'
 import { createInspector } from './inspector.ts'
-import { beginLoading, type Loading } from './load.ts'
+import { loadTree } from './load.ts'
 import { type Membership, memberLines } from './membership.ts'
 import { Node } from './node.ts'
 
@@ -61,16 +61,17 @@ export async function startServer(
   const tls = config.tls === undefined ? undefined : await loadClientTls(config.tls, logger)
   const clock = parts.clock ?? systemClock
   await warnOfForeignData(config, logger)
+  const tree = new Tree()
   const began = clock.now()
-  let loading: Loading | undefined
+  let loading: Promise<void> | undefined
   const storage = await (parts.openStorage ?? openStorage)({
     dataDir: config.dataDir,
     logDir: config.dataLogDir,
     logger,
     sync: config.forceSync,
-    onCheckpoint: async (checkpoint) => {
-      loading = beginLoading(checkpoint, config.dataDir, logger, clock, began)
-      await loading.loaded
+    onCheckpoint: (checkpoint) => {
+      loading = loadTree(tree, checkpoint, config.dataDir, logger, clock)
+      return loading
     },
   })
   const disk = measureDisk(storage, clock)
@@ -82,10 +83,8 @@ export async function startServer(
     const index = storage.log.index()
     index.catch(() => undefined)
     assert(loading !== undefined, 'the checkpoint is not being loaded')
-    const { loaded } = loading
-    // What others have done meanwhile a member can already take into its log. A server on its own has nobody to ask.
-    const announced = config.standalone ? undefined : loading.announced
-    const tree = announced ?? (await loaded).tree
+    await loading
+    const loadMs = clock.now() - began
     const created = config.standalone ? undefined : await loadPeers(config, logger, clock, tree)
     let bound: readonly BoundAddress[] = []
     let told = false
@@ -107,7 +106,6 @@ export async function startServer(
       logger,
       clock,
       tree,
-      ...(announced === undefined ? {} : { loading: loaded }),
       storage,
       peers: created?.connect,
       random: parts.random ?? Math.random,
@@ -115,7 +113,7 @@ export async function startServer(
       onConfig: memberFiles.save,
       onFatal: (error) => end.settle(error),
     })
-    if (announced === undefined) node.stats.checkpointLoadTime.record((await loaded).ms)
+    node.stats.checkpointLoadTime.record(loadMs)
     listener = new Listener({ ...listenerOptions(config), tls }, node)
     node.inspector = createInspector({
       node,
@@ -136,7 +134,6 @@ export async function startServer(
       logger.info({ id: config.id, peer }, `server ${config.id} waits for the other servers on ${peer}`)
       warnOfOpenPeerPort(config, address, logger)
     }
-    await loaded
     const running = { node, listener }
     return {
       addresses: bound,
@@ -153,7 +150,7 @@ export async function startServer(
     disk.stop()
     listener?.destroyAll()
     listener?.closePorts()
-    await node?.stop()
+    await node?.drain()
     await storage.close().catch(() => undefined)
     throw error
   }

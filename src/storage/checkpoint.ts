@@ -3,18 +3,16 @@
 import { setImmediate as immediate } from 'node:timers/promises'
 import { assert } from '../base/assert.ts'
 import type { VotingAt } from '../zab/types.ts'
-import { readRecords, recordsPerProgress } from './checkpoint-files.ts'
 import { chunkBytes, type Database, type Db } from './database.ts'
 import { storageError } from './errors.ts'
 import { decodeMeta, encodeMeta, type MetaRecord, metaKey } from './records.ts'
 import { type Scannable, scan, scannable } from './scan.ts'
 import type {
-  CheckpointFiles,
   CheckpointMeta,
   CheckpointReader,
   CheckpointRecord,
   CheckpointSink,
-  FoundCheckpoint,
+  CheckpointStore,
   StorageError,
 } from './types.ts'
 
@@ -35,12 +33,14 @@ const tableBytes = 4 << 20
 const beyond = Buffer.of(0xff)
 const doing = 'writing a checkpoint'
 const reading = 'reading the checkpoint'
+/** `progress` is told after so many. */
+const recordsPerProgress = 256
 
 type Batch = ReturnType<Db['batch']>
 type TakeRecord = (key: Uint8Array, value: Uint8Array) => void
 
 /** `CheckpointStore` on a LevelDB directory. */
-export class LevelCheckpoint implements FoundCheckpoint {
+export class LevelCheckpoint implements CheckpointStore {
   readonly #database: Database
   readonly #beforeCommit: () => Promise<void>
   #record: MetaRecord
@@ -128,16 +128,8 @@ export class LevelCheckpoint implements FoundCheckpoint {
       progress?.(count)
       end?.()
     }
-    const files = this.#files
-    if (files === undefined) await this.#loadOpen(take, done)
-    else await this.#loadFirst(() => readRecords(files, this.#record, take), done)
-  }
-
-  async loadFiles(read: (files: CheckpointFiles) => Promise<void>): Promise<void> {
-    assert(this.#files !== undefined, 'files are to be read that LevelDB has')
-    const { dir } = this.#database
-    const { generation, end } = this.#record
-    await this.#loadFirst(() => read({ dir, generation, end }))
+    if (this.#files === undefined) await this.#loadOpen(take, done)
+    else await this.#loadFirst(this.#files, take, done)
   }
 
   async #loadOpen(each: TakeRecord, end: () => void): Promise<void> {
@@ -154,21 +146,17 @@ export class LevelCheckpoint implements FoundCheckpoint {
     end()
   }
 
-  /** Has the files checked and read in one, and only then lets LevelDB have them. */
-  async #loadFirst(read: () => Promise<void>, end?: () => void): Promise<void> {
+  /** Checks and reads the files in one, and only then lets LevelDB have them. */
+  async #loadFirst(files: Scannable, each: TakeRecord, end: () => void): Promise<void> {
     const { dir } = this.#database
-    await read()
+    const { generation, end: highest } = this.#record
+    await scan(files, (key, value) => {
+      if (key[0] === generation && Buffer.compare(key.subarray(1), highest) <= 0) each(key.subarray(1), value)
+    })
     this.#files = undefined
-    const opening = this.#database.openChecked()
-    // It may fail before it is waited for.
-    opening.catch(() => {})
-    try {
-      // It has begun by then.
-      await immediate()
-      end?.()
-    } finally {
-      await opening
-    }
+    // When the other work begins, opening has begun, too.
+    const both = [this.#database.openChecked(), immediate().then(end)]
+    for (const result of await Promise.allSettled(both)) if (result.status === 'rejected') throw result.reason
     const found = recordOf(await this.#database.read(reading, readHead), dir)
     if (!encodeMeta(found).equals(encodeMeta(this.#record)))
       throw storageError('corrupt', dir, 'a write-ahead file of the checkpoint is damaged')

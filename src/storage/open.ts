@@ -10,7 +10,7 @@ import { storageError, toStorageError } from './errors.ts'
 import { bytesBelow, makeDirectory } from './files.ts'
 import { type Format, formatVersion, type Layout, layoutOf, readFormat, writeFormat } from './format.ts'
 import { LevelLog, type LogOptions, type Reset } from './log.ts'
-import type { CheckpointMeta, FoundCheckpoint, LogStore, Storage, StorageLogger } from './types.ts'
+import type { CheckpointMeta, CheckpointStore, LogStore, Storage, StorageLogger } from './types.ts'
 
 /** A step of opening, told when it begins; opening a large log after a crash can take seconds. */
 export type OpenStep = { readonly step: 'checkpoint' | 'log' | 'install'; readonly path: string }
@@ -26,7 +26,7 @@ export type OpenStorageOptions = {
    * Begins to load the checkpoint, while the log is still being opened. That it failed is for the caller to find out: storage
    * that can not be opened is closed when it has ended.
    */
-  readonly onCheckpoint?: (checkpoint: FoundCheckpoint) => Promise<void>
+  readonly onCheckpoint?: (checkpoint: CheckpointStore) => Promise<void>
   /** false: the log is not synced (forceSync=no). Checkpoints and epochs always are. */
   readonly sync?: boolean
   /** For tests: another segment of the log begins after so many bytes. */
@@ -50,7 +50,7 @@ export async function openStorage(options: OpenStorageOptions): Promise<Storage>
   const layout = layoutOf(resolve(options.dataDir), resolve(options.logDir))
   const opened: { close(): Promise<void> }[] = []
   let loading: Promise<void> | undefined
-  const onCheckpoint = (checkpoint: FoundCheckpoint) => {
+  const onCheckpoint = (checkpoint: CheckpointStore) => {
     loading = options.onCheckpoint?.(checkpoint)
     loading?.catch(() => {})
   }
@@ -67,7 +67,7 @@ async function openAll(
   layout: Layout,
   { logger, onProgress, sync = true, segmentBytes }: OpenStorageOptions,
   opened: { close(): Promise<void> }[],
-  onCheckpoint: (checkpoint: FoundCheckpoint) => void,
+  onCheckpoint: (checkpoint: CheckpointStore) => void,
 ): Promise<Storage> {
   await makeDirectory(layout.dataRoot)
   await makeDirectory(layout.logRoot)

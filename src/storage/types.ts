@@ -148,24 +148,6 @@ export interface CheckpointStore {
   close(): Promise<void>
 }
 
-/** Where a checkpoint's records are while its database is not open: plain data, which another thread can be sent. */
-export type CheckpointFiles = {
-  readonly dir: string
-  /** What the keys of its records begin with in the database. */
-  readonly generation: number
-  /** The highest of its keys. */
-  readonly end: Uint8Array
-}
-
-/** A checkpoint as a start finds it. */
-export interface FoundCheckpoint extends CheckpointStore {
-  /**
-   * In place of `load`, where somebody else goes through the records, another thread perhaps (checkpoint-files.ts): `read`
-   * resolves when all files were read, and nobody else has them until then. Rejects with StorageError, or as `read` does.
-   */
-  loadFiles(read: (files: CheckpointFiles) => Promise<void>): Promise<void>
-}
-
 /** Both stores of a server and what concerns them together. */
 export interface Storage {
   readonly log: LogStore

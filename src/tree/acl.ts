@@ -42,18 +42,6 @@ export type AclChanges = {
 
 type Slot = { readonly list: readonly Acl[]; readonly key: string; refs: number }
 
-/** All of a table as plain data. */
-export type AclTableParts = {
-  /** By index, from 1 on. */
-  readonly slots: readonly (Slot | undefined)[]
-  readonly free: number[]
-  readonly dirty: Set<number>
-}
-
-function noAcls(): AclTableParts {
-  return { slots: [], free: [], dirty: new Set() }
-}
-
 /**
  * The distinct lists of a tree. Equal lists (same entries, same order) share one index; a znode holds a reference.
  * A new list gets the lowest free index, so the indices depend on the calls made and not on what was freed when.
@@ -61,25 +49,10 @@ function noAcls(): AclTableParts {
 export class AclTable {
   // Slot 0 is `openAcl` for ever; its references are not counted.
   readonly #slots: (Slot | undefined)[] = [{ list: openAcl, key: '', refs: 0 }]
-  /** The indices of the slots by their keys. */
   readonly #byKey = new ChurnMap<string, number>()
   // A binary heap, smallest first. May name an index that `restore` has filled since: skipped when it is drawn.
-  readonly #free: number[]
-  readonly #dirty: Set<number>
-
-  constructor({ slots, free, dirty }: AclTableParts = noAcls()) {
-    this.#free = free
-    this.#dirty = dirty
-    for (const slot of slots) {
-      if (slot !== undefined) this.#byKey.set(slot.key, this.#slots.length)
-      this.#slots.push(slot)
-    }
-  }
-
-  /** Gives all away; it is not used any more. */
-  handOver(): AclTableParts {
-    return { slots: this.#slots.slice(OPEN + 1), free: this.#free, dirty: this.#dirty }
-  }
+  readonly #free: number[] = []
+  readonly #dirty = new Set<number>()
 
   /** Number of lists, including the one at index 0. */
   get size(): number {

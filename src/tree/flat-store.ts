@@ -6,10 +6,9 @@ import { assert, InvariantError } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
 import { NONE, type NodeFields, type NodeRef, type NodeStat, type Store } from './store.ts'
 import { encodeUtf8, equalBytes, hashByte, hashEnd, hashName, hashStart } from './store-bytes.ts'
-import { NameIndex, type NameIndexParts, noNames } from './store-index.ts'
-import { inlineNameBytes, maxNameLength, noRecords, Records, type RecordsParts } from './store-records.ts'
-import type { Memory } from './store-room.ts'
-import { type Block, noBlocks, Slab, type SlabParts } from './store-slab.ts'
+import { NameIndex } from './store-index.ts'
+import { inlineNameBytes, maxNameLength, Records } from './store-records.ts'
+import { type Block, Slab } from './store-slab.ts'
 
 export interface FlatStoreOptions {
   /** Bits of the hash that are used, all by default. With few of them names collide, for tests. */
@@ -18,32 +17,10 @@ export interface FlatStoreOptions {
 
 /** An empty store: it has the root, with all fields zero and data null. */
 export function createFlatStore(options: FlatStoreOptions = {}): Store {
-  return new FlatStore(noZnodes(options.hashMask ?? -1))
-}
-
-/** The store of which these are the parts, which are its own from now on. */
-export function flatStoreFrom(parts: StoreParts): Store {
-  return new FlatStore(parts)
-}
-
-/** All of a store as plain data. */
-export type StoreParts = {
-  readonly hashMask: number
-  readonly records: RecordsParts
-  readonly index: NameIndexParts
-  readonly slab: SlabParts
-  readonly dataBytes: number
-  readonly pathBytes: number
-}
-
-/** The root is made of it, too. */
-function noZnodes(hashMask: number): StoreParts {
-  return { hashMask, records: noRecords(), index: noNames(), slab: noBlocks(), dataBytes: 0, pathBytes: 1 }
+  return new FlatStore(options.hashMask ?? -1)
 }
 
 const slash = 0x2f
-/** What the first record that is allocated gets. */
-const firstRef: NodeRef = 0
 const scratchBytesMin = 1024
 
 /** The children of a znode. */
@@ -58,43 +35,23 @@ function checkName(length: number): void {
 }
 
 class FlatStore implements Store {
-  readonly root: NodeRef = firstRef
+  readonly root: NodeRef
   readonly #hashMask: number
-  readonly #records: Records
-  readonly #index: NameIndex
+  readonly #records = new Records()
+  readonly #index = new NameIndex(this.#records)
   // A block's owner is its record's reference times two, plus one for a name.
-  readonly #slab: Slab
-  #dataBytes: number
-  #pathBytes: number
+  readonly #slab = new Slab((owner, block) => this.#blockMoved(owner, block))
+  #dataBytes = 0
+  #pathBytes = 1
   /** Loading: the siblings that are coming in, their parent's links not written yet, and who has children so far. */
   #family: Family = noFamily()
   #parents: NodeRef[] = []
   /** For paths on their way to and from a string; holds nothing between calls. */
   #scratch = Buffer.alloc(scratchBytesMin)
 
-  constructor(parts: StoreParts) {
-    this.#hashMask = parts.hashMask
-    this.#records = new Records(parts.records)
-    this.#index = new NameIndex(this.#records, parts.index)
-    this.#slab = new Slab((owner, block) => this.#blockMoved(owner, block), parts.slab)
-    this.#dataBytes = parts.dataBytes
-    this.#pathBytes = parts.pathBytes
-    if (this.#records.count === 0) assert(this.#records.allocate() === this.root, 'the root is not the first')
-  }
-
-  handOver(memory: Memory): StoreParts {
-    assert(
-      this.#family.parent === NONE && this.#parents.length === 0,
-      'a store that is being loaded is given away',
-    )
-    return {
-      hashMask: this.#hashMask,
-      records: this.#records.handOver(memory),
-      index: this.#index.handOver(memory),
-      slab: this.#slab.handOver(memory),
-      dataBytes: this.#dataBytes,
-      pathBytes: this.#pathBytes,
-    }
+  constructor(hashMask: number) {
+    this.#hashMask = hashMask
+    this.root = this.#records.allocate()
   }
 
   get count(): number {

@@ -9,7 +9,7 @@ import type { Acl } from './acl.ts'
 import { readAcls, writeAcls } from './acl-codec.ts'
 import { deadBytes, NOWHERE, type Segment, segmentBytes, segmentRecordsMax } from './segments.ts'
 import { NodeFields, NodeKind, type NodeRef, NodeStat } from './store.ts'
-import { configPath, type Settings, type Tree } from './tree.ts'
+import type { Settings, Tree } from './tree.ts'
 
 // In this order: a segment is read when the ACLs and its dead records are known. Segments come last, and each has a
 // higher number than those before, so that they are written as they come (CheckpointSink).
@@ -56,11 +56,6 @@ export type ImageState = {
   readonly newestSessions: readonly number[]
   /** No segment so far had this number or a higher one. */
   readonly nextSegment: number
-  /**
-   * What /zookeeper/config says: whom a server has to do with while it still loads the znodes. Checkpoints of earlier releases
-   * have it there only.
-   */
-  readonly configuration?: string
 }
 
 /** What a complete image says of itself. */
@@ -103,8 +98,7 @@ export class ImageWriter {
     const newestSessions = [...tree.newestSessions.values()]
     const { next: nextSegment } = tree.segments
     const settings = tree.settings ?? null
-    const { configuration } = tree
-    this.state = { sessions: tree.sessions.size, settings, newestSessions, nextSegment, configuration }
+    this.state = { sessions: tree.sessions.size, settings, newestSessions, nextSegment }
     this.#work = this.#writing()
     // Up to the first yield: takes the lists.
     this.#work.next()
@@ -334,11 +328,6 @@ export class ImageReader {
       throw new ImageError(`${tree.sessions.size} sessions where ${state.sessions} should be`)
     for (const owner of tree.ephemeralOwners())
       if (!tree.sessions.has(owner)) throw new ImageError(`an ephemeral's session ${owner} is missing`)
-    const { configuration } = tree
-    if (configuration !== (state.configuration ?? configuration))
-      throw new ImageError(
-        'the configuration of the ensemble is not the one that was stored beside the znodes',
-      )
     tree.loadNewestSessions(state.newestSessions)
     tree.segments.next = Math.max(tree.segments.next, state.nextSegment)
     tree.settings = settingsOf(state)
@@ -422,21 +411,6 @@ export class ImageReader {
     this.#tree.loaded(node, fields)
     this.#nodes++
   }
-}
-
-/**
- * Makes of an empty tree what consensus needs of the one that an image has, before it is read: its zxid, settings and
- * configuration, and no znode else than a fresh server's. False, with nothing done, if the state does not say enough.
- */
-export function announce(tree: Tree, state: ImageState, zxid: number): boolean {
-  if (state.configuration === undefined) return false
-  const { store } = tree
-  const text = Buffer.from(state.configuration)
-  tree.initialize()
-  store.setData(store.findPath(configPath), text, 0, text.length)
-  tree.settings = settingsOf(state)
-  tree.zxid = zxid
-  return true
 }
 
 function numberOf(key: Uint8Array): number {

@@ -35,39 +35,15 @@ export type Segment = {
   sparse: boolean
 }
 
-/** All segments of a tree as plain data. */
-export type SegmentsParts = {
-  readonly slots: (Segment | undefined)[]
-  readonly free: number[]
-  readonly changed: Set<Segment>
-  readonly next: number
-}
-
-function noSegments(): SegmentsParts {
-  return { slots: [undefined], free: [], changed: new Set(), next: 1 }
-}
-
 /** The segments that the checkpoints of a tree consist of. */
 export class Segments {
   /** By slot; none has slot 0, whose first place would be NOWHERE. */
-  readonly #slots: (Segment | undefined)[]
-  readonly #free: number[]
+  readonly #slots: (Segment | undefined)[] = [undefined]
+  readonly #free: number[] = []
   /** Those whose dead records changed since the last `takeChanged`. */
-  #changed: Set<Segment>
+  #changed = new Set<Segment>()
   /** The number that the next one gets. */
-  next: number
-
-  constructor({ slots, free, changed, next }: SegmentsParts = noSegments()) {
-    this.#slots = slots
-    this.#free = free
-    this.#changed = changed
-    this.next = next
-  }
-
-  /** Gives all away; these are not used any more. */
-  handOver(): SegmentsParts {
-    return { slots: this.#slots, free: this.#free, changed: this.#changed, next: this.next }
-  }
+  next = 1
 
   /** Number of segments. */
   get size(): number {

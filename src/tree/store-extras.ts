@@ -2,8 +2,7 @@
 // set after it was created. A whole extra, 48 bytes, is a change and what few znodes have: children now or before, an
 // owner, a version of the ACL. This module knows nothing of znodes but that one of them has it.
 import { NONE, type NodeStat } from './store.ts'
-import type { Memory } from './store-room.ts'
-import { noSlots, Slots, type SlotsParts } from './store-slots.ts'
+import { Slots } from './store-slots.ts'
 import { copyStamp, longOf, setLong, setStamp, timeOf, zxidOf } from './store-words.ts'
 
 // Positions in both sizes, then those in whole extras only.
@@ -26,28 +25,11 @@ export function isWhole(extra: number): boolean {
   return extra > NO_EXTRA
 }
 
-/** All extras of a store as plain data. */
-export type ExtrasParts = { readonly changes: SlotsParts; readonly wholes: SlotsParts }
-
-export function noExtras(): ExtrasParts {
-  return { changes: noSlots(), wholes: noSlots() }
-}
-
 /** The extras of a store. Functions take one in use, a whole one for what only these have, and do not check it. */
 export class Extras {
   // Changes are numbers below NO_EXTRA, whole ones are above.
-  readonly #changes: Slots
-  readonly #wholes: Slots
-
-  constructor({ changes, wholes }: ExtrasParts) {
-    this.#changes = new Slots(changeWords, changes)
-    this.#wholes = new Slots(wholeWords, wholes)
-  }
-
-  /** Gives all away; these are not used any more. */
-  handOver(memory: Memory): ExtrasParts {
-    return { changes: this.#changes.handOver(memory), wholes: this.#wholes.handOver(memory) }
-  }
+  readonly #changes = new Slots(changeWords)
+  readonly #wholes = new Slots(wholeWords)
 
   get reservedBytes(): number {
     return this.#changes.reservedBytes + this.#wholes.reservedBytes

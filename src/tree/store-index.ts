@@ -4,7 +4,6 @@
 import { assert } from '../base/assert.ts'
 import { NONE, type NodeRef } from './store.ts'
 import type { Records } from './store-records.ts'
-import { giveMemory, type Memory } from './store-room.ts'
 
 const segmentShift = 14
 /** Buckets per segment: 64 KiB. */
@@ -18,43 +17,18 @@ const recordsPerBucketMin = 0.4
 /** Removing a record merges up to this many; fewer could not follow a store that is being emptied. */
 const mergesPerRemove = 3
 
-/** All of an index as plain data, but for the chains, which are in the records. */
-export type NameIndexParts = {
-  readonly segments: Int32Array[]
-  readonly buckets: number
-  readonly low: number
-  readonly entries: number
-}
-
-export function noNames(): NameIndexParts {
-  return { segments: [newSegment()], buckets: bucketsMin, low: bucketsMin, entries: 0 }
-}
-
-function newSegment(): Int32Array {
-  return new Int32Array(segmentBuckets).fill(NONE)
-}
-
 /** The hash index over the records of one store. */
 export class NameIndex {
   readonly #records: Records
-  readonly #segments: Int32Array[]
+  readonly #segments: Int32Array[] = []
   /** Buckets in use; the next to be split is `#buckets - #low`, where `#low` is the power of two at or below it. */
-  #buckets: number
-  #low: number
-  #entries: number
+  #buckets = bucketsMin
+  #low = bucketsMin
+  #entries = 0
 
-  constructor(records: Records, { segments, buckets, low, entries }: NameIndexParts) {
+  constructor(records: Records) {
     this.#records = records
-    this.#segments = segments
-    this.#buckets = buckets
-    this.#low = low
-    this.#entries = entries
-  }
-
-  /** Gives all away; it is not used any more. */
-  handOver(memory: Memory): NameIndexParts {
-    for (const segment of this.#segments) giveMemory(memory, segment)
-    return { segments: this.#segments, buckets: this.#buckets, low: this.#low, entries: this.#entries }
+    this.#addSegment()
   }
 
   /** Bytes of all segments. */
@@ -136,7 +110,7 @@ export class NameIndex {
   }
 
   #addSegment(): void {
-    this.#segments.push(newSegment())
+    this.#segments.push(new Int32Array(segmentBuckets).fill(NONE))
   }
 
   /** Adds one bucket: the records of one older bucket are divided between the two by one more bit of the hash. */

@@ -8,8 +8,8 @@ import { assert } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
 import { NONE, type NodeFields, type NodeRef, type NodeStat } from './store.ts'
 import { equalBytes, hashByte, hashEnd, hashStart } from './store-bytes.ts'
-import { Extras, type ExtrasParts, isWhole, NO_EXTRA, noExtras } from './store-extras.ts'
-import { addRoom, giveMemory, type Memory, removeRoom, type SlotPage } from './store-room.ts'
+import { Extras, isWhole, NO_EXTRA } from './store-extras.ts'
+import { addRoom, removeRoom, type SlotPage } from './store-room.ts'
 import { setStamp, timeOf, zxidOf } from './store-words.ts'
 
 const recordWords = 17
@@ -67,62 +67,17 @@ const longName = 255
 /** What the parent's word holds in a record that is not in use; `nextSibling` then links the page's next such slot. */
 const unused = -2
 
-/** All records of a store as plain data. */
-export type RecordsParts = {
-  readonly words: Int32Array[]
-  readonly bytes: Uint8Array[]
-  readonly chains: Int32Array[]
-  readonly pages: SlotPage[]
-  readonly roomy: SlotPage[]
-  readonly vacant: number[]
-  readonly extras: ExtrasParts
-  readonly count: number
-}
-
-export function noRecords(): RecordsParts {
-  const none = { words: [], bytes: [], chains: [], pages: [], roomy: [], vacant: [] }
-  return { ...none, extras: noExtras(), count: 0 }
-}
-
 /** The records of all znodes. Getters and setters take a reference in use and do not check it. */
 export class Records {
   // One entry per page; where a page was given back they are empty and its number is in #vacant.
-  readonly #words: Int32Array[]
-  /** The same memory. */
-  readonly #bytes: Uint8Array[]
-  readonly #chains: Int32Array[]
-  readonly #pages: SlotPage[]
-  readonly #roomy: SlotPage[]
-  readonly #vacant: number[]
-  readonly #extras: Extras
-  #count: number
-
-  constructor(parts: RecordsParts) {
-    this.#words = parts.words
-    this.#bytes = parts.bytes
-    this.#chains = parts.chains
-    this.#pages = parts.pages
-    this.#roomy = parts.roomy
-    this.#vacant = parts.vacant
-    this.#extras = new Extras(parts.extras)
-    this.#count = parts.count
-  }
-
-  /** Gives all away; these are not used any more. */
-  handOver(memory: Memory): RecordsParts {
-    for (const words of this.#words) giveMemory(memory, words)
-    for (const chains of this.#chains) giveMemory(memory, chains)
-    return {
-      words: this.#words,
-      bytes: this.#bytes,
-      chains: this.#chains,
-      pages: this.#pages,
-      roomy: this.#roomy,
-      vacant: this.#vacant,
-      extras: this.#extras.handOver(memory),
-      count: this.#count,
-    }
-  }
+  readonly #words: Int32Array[] = []
+  readonly #bytes: Uint8Array[] = []
+  readonly #chains: Int32Array[] = []
+  readonly #pages: SlotPage[] = []
+  readonly #roomy: SlotPage[] = []
+  readonly #vacant: number[] = []
+  readonly #extras = new Extras()
+  #count = 0
 
   /** Number of records in use. */
   get count(): number {

@@ -5,7 +5,7 @@
 import { assert } from '../base/assert.ts'
 import { NONE } from './store.ts'
 import { copyBytes } from './store-bytes.ts'
-import { addRoom, giveMemory, type Memory, type Roomy, removeRoom } from './store-room.ts'
+import { addRoom, type Roomy, removeRoom } from './store-room.ts'
 
 /** Where a block lies: the page's number and the slot in it, as 32 bits signed; never NONE. */
 export type Block = number
@@ -97,49 +97,21 @@ function newClass(slotBytes: number): SizeClass {
   return { slotBytes, slotsPerPage, roomy: [], pages: 0, live: 0, victim: undefined, victimSlot: 0 }
 }
 
-/** All of a slab as plain data. */
-export type SlabParts = {
-  readonly pages: (SlabPage | undefined)[]
-  readonly vacant: number[]
-  readonly classes: (SizeClass | undefined)[]
-  readonly reservedBytes: number
-}
-
-export function noBlocks(): SlabParts {
-  const classes: (SizeClass | undefined)[] = []
-  for (let i = 0; i < classesMax; i++) classes.push(undefined)
-  return { pages: [], vacant: [], classes, reservedBytes: 0 }
-}
-
 /** All blocks of a store. Functions take a block in use and do not check it. */
 export class Slab {
   readonly #moved: (owner: number, block: Block) => void
   /** Undefined where a page was given back; its number is then in `#vacant`. */
-  readonly #pages: (SlabPage | undefined)[]
-  readonly #vacant: number[]
-  readonly #classes: (SizeClass | undefined)[]
+  readonly #pages: (SlabPage | undefined)[] = []
+  readonly #vacant: number[] = []
+  readonly #classes: (SizeClass | undefined)[] = []
   #viewed: Uint8Array = noBytes
   #view: DataView = new DataView(noBytes.buffer)
-  #reservedBytes: number
+  #reservedBytes = 0
 
   /** `moved(owner, block)` is called within `release` for each block that was moved; it must not call the slab. */
-  constructor(moved: (owner: number, block: Block) => void, parts: SlabParts = noBlocks()) {
+  constructor(moved: (owner: number, block: Block) => void) {
     this.#moved = moved
-    this.#pages = parts.pages
-    this.#vacant = parts.vacant
-    this.#classes = parts.classes
-    this.#reservedBytes = parts.reservedBytes
-  }
-
-  /** Gives all away; it is not used any more. */
-  handOver(memory: Memory): SlabParts {
-    for (const page of this.#pages) if (page !== undefined) giveMemory(memory, page.words)
-    return {
-      pages: this.#pages,
-      vacant: this.#vacant,
-      classes: this.#classes,
-      reservedBytes: this.#reservedBytes,
-    }
+    for (let i = 0; i < classesMax; i++) this.#classes.push(undefined)
   }
 
   /** Bytes of all pages. */

@@ -2,7 +2,7 @@
 // one in use is given back. It knows nothing of what is in them.
 import { assert } from '../base/assert.ts'
 import { NONE } from './store.ts'
-import { addRoom, giveMemory, type Memory, removeRoom, type SlotPage } from './store-room.ts'
+import { addRoom, removeRoom, type SlotPage } from './store-room.ts'
 
 const pageShift = 10
 const pageSlots = 1 << pageShift
@@ -11,48 +11,18 @@ const noWords = new Int32Array(0)
 /** Slots stay below 2^30, as references of znodes do. */
 const pagesMax = 2 ** 30 / pageSlots
 
-/** All of some slots as plain data. */
-export type SlotsParts = {
-  readonly words: Int32Array[]
-  readonly pages: SlotPage[]
-  readonly roomy: SlotPage[]
-  readonly vacant: number[]
-  readonly count: number
-}
-
-export function noSlots(): SlotsParts {
-  return { words: [], pages: [], roomy: [], vacant: [], count: 0 }
-}
-
 /** Slots of `slotWords` words. Functions take a slot in use and do not check it. */
 export class Slots {
   readonly #slotWords: number
   // One entry per page; where a page was given back there are no words and its number is in #vacant.
-  readonly #words: Int32Array[]
-  readonly #pages: SlotPage[]
-  readonly #roomy: SlotPage[]
-  readonly #vacant: number[]
-  #count: number
+  readonly #words: Int32Array[] = []
+  readonly #pages: SlotPage[] = []
+  readonly #roomy: SlotPage[] = []
+  readonly #vacant: number[] = []
+  #count = 0
 
-  constructor(slotWords: number, { words, pages, roomy, vacant, count }: SlotsParts = noSlots()) {
+  constructor(slotWords: number) {
     this.#slotWords = slotWords
-    this.#words = words
-    this.#pages = pages
-    this.#roomy = roomy
-    this.#vacant = vacant
-    this.#count = count
-  }
-
-  /** Gives all away; these are not used any more. */
-  handOver(memory: Memory): SlotsParts {
-    for (const words of this.#words) giveMemory(memory, words)
-    return {
-      words: this.#words,
-      pages: this.#pages,
-      roomy: this.#roomy,
-      vacant: this.#vacant,
-      count: this.#count,
-    }
   }
 
   /** Number in use. */

@@ -1,8 +1,6 @@
 // The znodes themselves behind one narrow interface: the tree's rules know nodes only as references (small
 // integers), so that their layout can change without touching a rule. The store knows no ACL semantics, no
 // versions' meaning and no sessions: it keeps fields.
-import type { StoreParts } from './flat-store.ts'
-import type { Memory } from './store-room.ts'
 
 /** A znode's reference: an index that stays valid until the znode is removed, and may be reused after. */
 export type NodeRef = number
@@ -168,9 +166,6 @@ export interface Store {
   /** Bits of NodeFlag. The one getter that may be asked of a removed znode: it gives the bits set last, or 0. */
   flags(node: NodeRef): number
   setFlags(node: NodeRef, flags: number): void
-
-  /** Gives all away, for `flatStoreFrom`: plain data, and the memory that it lies in. The store is not used any more. */
-  handOver(memory: Memory): StoreParts
 
   /** Where the newest checkpoint has the znode, unsigned 31 bit; 0 for nowhere, and for a reference not in use. */
   place(node: NodeRef): number

@@ -5,16 +5,13 @@
 import { assert, InvariantError } from '../base/assert.ts'
 import { EventType } from '../base/opcodes.ts'
 import { serverByteOf } from '../base/session-ids.ts'
-import { type Acl, AclTable, type AclTableParts } from './acl.ts'
+import { type Acl, AclTable } from './acl.ts'
 import { NodeDigests } from './digest.ts'
-import { createFlatStore, flatStoreFrom, type StoreParts } from './flat-store.ts'
+import { createFlatStore } from './flat-store.ts'
 import { QuotaTable } from './quota.ts'
-import { NOWHERE, Segments, type SegmentsParts } from './segments.ts'
+import { NOWHERE, Segments } from './segments.ts'
 import { NONE, type NodeFields, NodeFlag, NodeKind, type NodeRef, type Store } from './store.ts'
-import type { Memory } from './store-room.ts'
 
-/** Content: who the servers of the ensemble are. */
-export const configPath = '/zookeeper/config'
 const half = 2 ** 32
 
 /** What the ensemble agreed on once; undefined in a tree that never had a leader. */
@@ -59,37 +56,6 @@ type Image = {
 
 /** Where `Image.numbers` has the ACL. */
 const aclOfImage = 10
-
-/** What a tree is made of while no transaction, no multi and no checkpoint is under way: all that it does not make anew. */
-type TreeState = {
-  readonly store: Store
-  readonly acls: AclTable
-  readonly segments: Segments
-  readonly quotaPaths: ReadonlySet<string>
-  readonly sessions: Map<number, number>
-  readonly newestSessions: Map<number, number>
-  readonly ephemerals: Map<number, Set<NodeRef>>
-  readonly ephemeralCount: number
-  readonly containers: Set<NodeRef>
-  readonly ttls: Set<NodeRef>
-  readonly settings: Settings | undefined
-  readonly zxid: number
-  readonly digestHigh: number
-  readonly digestLow: number
-  readonly stale: NodeRef[]
-  readonly dirty: NodeRef[]
-  readonly dirtyFlag: number
-  readonly removed: number[]
-  readonly dirtySessions: Map<number, number | undefined>
-  readonly dirtyBytes: number
-}
-
-/** The same as plain data, which another thread can be sent. */
-export type TreeParts = Omit<TreeState, 'store' | 'acls' | 'segments'> & {
-  readonly store: StoreParts
-  readonly acls: AclTableParts
-  readonly segments: SegmentsParts
-}
 
 /** Receives znodes at the moment they must be encoded for the checkpoint under way. */
 export type PendingEncoder = (node: NodeRef) => void
@@ -539,12 +505,6 @@ export class Tree {
     return data
   }
 
-  /** What /zookeeper/config says; empty in a tree of a standalone server, or of one that never had a leader. */
-  get configuration(): string {
-    const node = this.store.findPath(configPath)
-    return node === NONE ? '' : (this.data(node)?.toString() ?? '')
-  }
-
   // ---------------------------------------------------------------- digest
 
   /** The running tree digest (ZooKeeper's version 2) as two unsigned halves [high, low]. */
@@ -678,87 +638,29 @@ export class Tree {
    */
   adopt(other: Tree): void {
     assert(!this.#undoing && this.#encodePending === undefined, 'the tree is in use')
-    this.#become(other.#state())
+    this.store = other.store
+    this.acls = other.acls
+    this.quotas.paths.clear()
+    for (const path of other.quotas.paths) this.quotas.paths.add(path)
+    this.sessions = other.sessions
+    this.newestSessions = other.newestSessions
+    this.#ephemerals = other.#ephemerals
+    this.#ephemeralCount = other.#ephemeralCount
+    this.containers = other.containers
+    this.ttls = other.ttls
+    this.settings = other.settings
+    this.zxid = other.zxid
+    this.#digestHigh = other.#digestHigh
+    this.#digestLow = other.#digestLow
+    this.#stale = other.#stale
+    this.segments = other.segments
+    this.#dirty = other.#dirty
+    this.#dirtyFlag = other.#dirtyFlag
+    this.#removed = other.#removed
+    this.#dirtySessions = other.#dirtySessions
+    this.#dirtyBytes = other.#dirtyBytes
     this.changes.count = 0
     this.notices.length = 0
-  }
-
-  /**
-   * Gives all away, for `Tree.from` in another thread: plain data, and the memory that goes along and is not copied. The tree
-   * is not used any more. As with `adopt` nothing may be under way (asserted).
-   */
-  handOver(): { readonly parts: TreeParts; readonly memory: Memory } {
-    assert(!this.#undoing && this.#encodePending === undefined, 'a tree that is in use is given away')
-    const { store, acls, segments, ...plain } = this.#state()
-    const memory: Memory = []
-    const parts = {
-      ...plain,
-      store: store.handOver(memory),
-      acls: acls.handOver(),
-      segments: segments.handOver(),
-    }
-    return { parts, memory }
-  }
-
-  /** The tree of which these are the parts, which are its own from now on. */
-  static from({ store, acls, segments, ...plain }: TreeParts): Tree {
-    const tree = new Tree(flatStoreFrom(store))
-    tree.#become({
-      ...plain,
-      store: tree.store,
-      acls: new AclTable(acls),
-      segments: new Segments(segments),
-    })
-    return tree
-  }
-
-  #state(): TreeState {
-    return {
-      store: this.store,
-      acls: this.acls,
-      segments: this.segments,
-      quotaPaths: this.quotas.paths,
-      sessions: this.sessions,
-      newestSessions: this.newestSessions,
-      ephemerals: this.#ephemerals,
-      ephemeralCount: this.#ephemeralCount,
-      containers: this.containers,
-      ttls: this.ttls,
-      settings: this.settings,
-      zxid: this.zxid,
-      digestHigh: this.#digestHigh,
-      digestLow: this.#digestLow,
-      stale: this.#stale,
-      dirty: this.#dirty,
-      dirtyFlag: this.#dirtyFlag,
-      removed: this.#removed,
-      dirtySessions: this.#dirtySessions,
-      dirtyBytes: this.#dirtyBytes,
-    }
-  }
-
-  #become(state: TreeState): void {
-    this.store = state.store
-    this.acls = state.acls
-    this.segments = state.segments
-    this.quotas.paths.clear()
-    for (const path of state.quotaPaths) this.quotas.paths.add(path)
-    this.sessions = state.sessions
-    this.newestSessions = state.newestSessions
-    this.#ephemerals = state.ephemerals
-    this.#ephemeralCount = state.ephemeralCount
-    this.containers = state.containers
-    this.ttls = state.ttls
-    this.settings = state.settings === undefined ? undefined : inBuffers(state.settings)
-    this.zxid = state.zxid
-    this.#digestHigh = state.digestHigh
-    this.#digestLow = state.digestLow
-    this.#stale = state.stale
-    this.#dirty = state.dirty
-    this.#dirtyFlag = state.dirtyFlag
-    this.#removed = state.removed
-    this.#dirtySessions = state.dirtySessions
-    this.#dirtyBytes = state.dirtyBytes
   }
 
   /** Sessions are marked as already stored, for loading. */
@@ -796,8 +698,3 @@ export class Tree {
 }
 
 const noNodes: ReadonlySet<NodeRef> = new Set()
-
-/** The same with Buffers, which come out of another thread as mere Uint8Arrays. */
-function inBuffers({ rulesVersion, ensembleId, secret }: Settings): Settings {
-  return { rulesVersion, ensembleId: Buffer.from(ensembleId), secret: Buffer.from(secret) }
-}

@@ -72,8 +72,6 @@ export type CoreOptions = {
    * established with others, or has followed (`roleChanged` to a broadcast phase).
    */
   readonly alone?: boolean
-  /** The state is still being loaded: until `loaded` this server takes part in everything, but is no candidate. */
-  readonly loading?: boolean
   readonly settings?: Settings
   /**
    * Sessions with leaders are numbered from here. Should be above all that an earlier life of this server had (a clock's
@@ -119,7 +117,6 @@ export function createCore(options: CoreOptions): Core {
     needsSnapshot: options.needsSnapshot ?? false,
     alone: options.alone ?? false,
     abstaining: false,
-    loading: options.loading ?? false,
     peers: [],
     announced: silent,
     draft: { ...silent },
@@ -176,9 +173,6 @@ function handle(core: Core, event: Event): void {
       break
     case 'diverged':
       diverge(core, event.reason)
-      break
-    case 'loaded':
-      core.loading = false
       break
     default:
       onFact(core, event)

@@ -34,8 +34,6 @@ export type Event =
   | { readonly type: 'resign' }
   /** The state was found to differ from the leader's at the same zxid: a snapshot must replace it. */
   | { readonly type: 'diverged'; readonly reason: string }
-  /** The state is loaded, of a core that was created as `loading`. */
-  | { readonly type: 'loaded' }
   /** All entries up to this zxid are durable here. */
   | { readonly type: 'durable'; readonly zxid: number }
   | { readonly type: 'epochsSaved'; readonly epochs: Epochs }

@@ -122,8 +122,6 @@ export type Core = {
   alone: boolean
   /** It has resigned and is not to be elected again. */
   abstaining: boolean
-  /** Its state is not there yet. As a leader it would keep everybody waiting for it; who is elected has loaded it before. */
-  loading: boolean
   /** Ascending by id. */
   readonly peers: Peer[]
   /** What the connected peers know of this server. */

@@ -32,7 +32,6 @@ export function isCandidate(core: Core): boolean {
     !(isBlank(core) && endOf(core.history) > 0) &&
     !core.needsSnapshot &&
     !core.abstaining &&
-    !core.loading &&
     atRest(core) &&
     core.quorum.contains((id) => id === core.id || peerOf(core, id) !== undefined)
   )

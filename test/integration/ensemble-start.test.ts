@@ -4,10 +4,9 @@ import { createHash } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { StorageError } from '../../src/storage/types.ts'
-import { type Member, startEnsemble, until } from '../support/ensemble.ts'
+import { startEnsemble } from '../support/ensemble.ts'
 import { testDir } from '../support/load-process.ts'
-import { connect, ok } from '../support/raw-client.ts'
+import { ok } from '../support/raw-client.ts'
 
 test('a server that the others reach before it has read its log takes part all the same', async (t) => {
   let begun = () => {}
@@ -41,78 +40,6 @@ test('a server that the others reach before it has read its log takes part all t
   await late.serves()
   const leader = await ensemble.leader()
   assert.notEqual(leader, late)
-})
-
-/** Restarts a server that has a checkpoint; its state is loaded when `load` is called, and `loaded` resolves then. */
-function restartHeld(member: Member): { readonly load: () => void; readonly loaded: Promise<void> } {
-  let load = () => {}
-  member.beforeLoading = new Promise((resolve) => {
-    load = resolve
-  })
-  return { load, loaded: member.start() }
-}
-
-/** A leader knows this server as one that is up to date. */
-function isFollowedBy({ node }: Member, { id }: Member): boolean {
-  const role = node.core?.role
-  return role?.type === 'leading' && role.learners.some((learner) => learner.id === id && learner.active)
-}
-
-test('a server follows and makes writes durable before its state is loaded, and serves when it has applied them', async (t) => {
-  const ensemble = await startEnsemble(t)
-  const leader = await ensemble.leader()
-  const [late, other] = (await ensemble.followers()) as [Member, Member]
-  const client = await leader.connect()
-  await ok(client.create('/before'))
-  await late.stop()
-  await ok(client.create('/missed'))
-  const { load, loaded } = restartHeld(late)
-  await until('it follows', () => isFollowedBy(leader, late))
-  await other.stop()
-  await ok(client.create('/with-its-vote'))
-  assert.match(await late.word('srvr'), /not currently serving requests/)
-  await assert.rejects(connect(late))
-  assert.equal(isFollowedBy(leader, late), true)
-  load()
-  await loaded
-  await late.serves()
-  const reader = await late.connect()
-  for (const path of ['/before', '/missed', '/with-its-vote']) await ok(reader.exists(path))
-  await other.start()
-  await ensemble.converged()
-})
-
-test('nobody is elected whose state is not loaded', async (t) => {
-  const ensemble = await startEnsemble(t)
-  const leader = await ensemble.leader()
-  const client = await leader.connect()
-  await ok(client.create('/a'))
-  await ensemble.converged()
-  await ensemble.stop(1, 2, 3)
-  const held = restartHeld(ensemble.member(3))
-  await ensemble.start(1, 2)
-  const elected = await ensemble.leader()
-  held.load()
-  await held.loaded
-  assert.notEqual(elected.id, 3)
-  await ensemble.converged()
-})
-
-test('a checkpoint that turns out to be damaged ends a server that follows already', async (t) => {
-  const ensemble = await startEnsemble(t)
-  const leader = await ensemble.leader()
-  const [late] = (await ensemble.followers()) as [Member]
-  await ok((await leader.connect()).create('/a'))
-  await late.stop()
-  const { load, loaded } = restartHeld(late)
-  await until('it follows', () => isFollowedBy(leader, late))
-  late.loadFailure = new StorageError('corrupt', late.dataDir, 'damaged for a test', 'repair it')
-  load()
-  await assert.rejects(loaded, late.loadFailure)
-  await until('the leader knows it', () => !isFollowedBy(leader, late))
-  late.loadFailure = undefined
-  await late.start()
-  await ensemble.converged()
 })
 
 test('a port for servers without secret and certificate is worth a warning where others can reach it', async (t) => {

@@ -217,22 +217,6 @@ test('a follower that the log can not help gets a snapshot; state, sessions and 
   assert.equal(late.lines.filter(({ msg }) => msg === 'snapshot installed').length, 1)
 })
 
-test('a snapshot that comes while a server loads its own state waits for that, and replaces it', async (t) => {
-  const { ensemble, late, leader } = await withLate(t)
-  let load = () => {}
-  late.beforeLoading = new Promise((resolve) => {
-    load = resolve
-  })
-  const loaded = late.start()
-  await leader.logged(/snapshot sent/)
-  load()
-  await loaded
-  await late.logged(/snapshot installed/)
-  await ensemble.converged()
-  await late.restart()
-  await ensemble.converged()
-})
-
 test('a server whose data is gone gets everything again, by entries or by a snapshot', async (t) => {
   const { ensemble, late, leader } = await withLate(t)
   await late.wipe()

@@ -32,12 +32,7 @@ class Server {
   readonly replaced: boolean[] = []
   readonly #applier = new Applier(this.tree)
 
-  constructor(
-    snapCount = 10,
-    random = 0,
-    store?: (inner: CheckpointStore) => CheckpointStore,
-    loading?: Promise<unknown>,
-  ) {
+  constructor(snapCount = 10, random = 0, store?: (inner: CheckpointStore) => CheckpointStore) {
     const watched: CheckpointStore = {
       ...bound(this.disk.checkpoint),
       begin: (options) => {
@@ -60,7 +55,6 @@ class Server {
         destination: { write: (line) => this.lines.push(JSON.parse(line)) },
       }),
       snapCount,
-      ...(loading === undefined ? {} : { loading }),
       random: () => random,
       onDone: (ms) => this.done.push(ms),
       onTrim: (zxid) => this.trimmed.push(zxid),
@@ -134,34 +128,6 @@ function bound(store: CheckpointStore): CheckpointStore {
     close: () => store.close(),
   }
 }
-
-test('none is made while the tree is being loaded, and who asks for one, or for a pause, waits for that', async () => {
-  for (const asks of ['ensure', 'pause'] as const) {
-    let load = () => {}
-    const loading = new Promise<void>((resolve) => {
-      load = resolve
-    })
-    const server = new Server(2, 0, undefined, loading)
-    await server.busy(5)
-    const asked = asks === 'ensure' ? server.checkpointer.ensure(5) : server.checkpointer.pause()
-    let answered = false
-    void asked.then(() => {
-      answered = true
-    })
-    await server.quiet()
-    assert.deepEqual([server.replaced, server.checkpointer.zxid, answered], [[], 0, false])
-    load()
-    await server.quiet()
-    assert.deepEqual([server.checkpointer.zxid, answered], [asks === 'ensure' ? 5 : 0, true])
-  }
-})
-
-test('none is made after loading has failed', async () => {
-  const server = new Server(2, 0, undefined, Promise.reject(new Error('damaged')))
-  await server.busy(5)
-  assert.equal(await server.checkpointer.ensure(5), false)
-  assert.deepEqual([server.replaced, server.checkpointer.zxid], [[], 0])
-})
 
 for (const [snapCount, random, threshold] of [
   [10, 0, 5],

@@ -38,7 +38,7 @@ class Setup {
   breaksReading = false
   readonly replica: Replica
 
-  constructor(loading = false) {
+  constructor() {
     this.tree.initialize()
     this.tree.openSession(session, 4000)
     const { log } = this
@@ -55,7 +55,6 @@ class Setup {
       clock: this.clock,
       logger: createLogger({ level: 'error', pretty: false, destination: { write: () => undefined } }),
       skipAcl: false,
-      loading,
       digestEvery: 128,
       isCompared: () => this.compared,
       soleReader: true,
@@ -115,20 +114,6 @@ function originsFor(waiting: readonly (FakeOrigin | undefined)[]): Origins {
     bytes: 0,
   }
 }
-
-test('while the tree is being loaded nothing is applied, and then all that was committed meanwhile, from the log and from memory', async () => {
-  const setup = new Setup(true)
-  const { replica } = setup
-  await setup.entry([create('/a')], false)
-  await setup.entry([create('/b')])
-  replica.commit(2)
-  await setup.drain()
-  assert.deepEqual([setup.tree.zxid, replica.loading, setup.more], [0, true, 0])
-  replica.loaded()
-  await setup.drain()
-  assert.deepEqual([setup.tree.zxid, replica.loading], [2, false])
-  assert.deepEqual([has(setup.tree, '/a'), has(setup.tree, '/b')], [true, true])
-})
 
 test('nothing is applied before it is committed, and then all of it at once, in order', async () => {
   const setup = new Setup()

@@ -4,29 +4,14 @@ import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { InvariantError } from '../../src/base/assert.ts'
 import { LevelCheckpoint } from '../../src/storage/checkpoint.ts'
-import { readFiles } from '../../src/storage/checkpoint-files.ts'
 import { storageError } from '../../src/storage/errors.ts'
 import { layoutOf } from '../../src/storage/format.ts'
 import { liveFiles } from '../../src/storage/manifest.ts'
-import { openStorage } from '../../src/storage/open.ts'
 import { encodeMeta } from '../../src/storage/records.ts'
-import type {
-  CheckpointFiles,
-  CheckpointReader,
-  CheckpointStore,
-  FoundCheckpoint,
-} from '../../src/storage/types.ts'
+import type { CheckpointReader, CheckpointStore } from '../../src/storage/types.ts'
 import { faultyCheckpoint } from '../support/disk.ts'
 import { memoryCheckpoint } from '../support/disk-memory.ts'
-import {
-  closeAtEnd,
-  copyOf,
-  inDatabase,
-  metaAt,
-  openIn,
-  rejectsWith,
-  scratchDir,
-} from '../support/disk-scratch.ts'
+import { copyOf, inDatabase, metaAt, openIn, rejectsWith, scratchDir } from '../support/disk-scratch.ts'
 import { entriesAfter, reconfiguration, votingOf } from '../support/log-conformance.ts'
 
 type StoreUnderTest = { checkpoint: CheckpointStore; restart(): Promise<void> }
@@ -215,43 +200,6 @@ describe('the checkpoint', () => {
       }),
       (error) => error === wrong,
     )
-  })
-
-  it('is read by somebody else before LevelDB has it, and not at all after that', async (t) => {
-    const dir = await scratchDir(t)
-    const before = await openIn(t, dir)
-    await before.log.append([{ prev: 0, first: 1, last: 9, bytes: Buffer.alloc(0) }])
-    await commit(before.checkpoint, 1, { a: '1', b: '1', z: '1' })
-    before.checkpoint.begin({ replace: true }).put(Buffer.from('c'), Buffer.from('2'))
-    await before.checkpoint.commit(metaAt(2))
-    await before.close()
-    const texts: string[] = []
-    const { storage, found, loading } = await withFiles(t, dir, async (files) => {
-      // As a thread would get it.
-      await readFiles(structuredClone(files), (key, value) =>
-        texts.push(`${Buffer.from(key)}=${Buffer.from(value)}`),
-      )
-      await inDatabase(files.dir, async () => {})
-    })
-    await loading
-    assert.deepEqual(texts, ['c=2'])
-    assert.deepEqual(await textsOf(storage.checkpoint), texts)
-    await assert.rejects(
-      found.loadFiles(async () => {}),
-      InvariantError,
-    )
-  })
-
-  it('is not opened when who reads it fails', async (t) => {
-    const dir = await scratchDir(t)
-    await (await openIn(t, dir)).close()
-    const wrong = new RangeError('no')
-    const { loading } = await withFiles(t, dir, () => Promise.reject(wrong))
-    await assert.rejects(
-      async () => await loading,
-      (error) => error === wrong,
-    )
-    await inDatabase(layoutOf(dir, dir).checkpointDir, async () => {})
   })
 
   it('of a replacing sink is written as it goes, and gone after a restart without a commit', async (t) => {
@@ -552,21 +500,6 @@ function noise(length: number): Buffer {
   const bytes = Buffer.alloc(length)
   for (let i = 0; i < length; i++) bytes[i] = (i * i * 31) >> 5
   return bytes
-}
-
-/** Opens the storage in `dir`, and has somebody else read the checkpoint's files. */
-async function withFiles(t: TestContext, dir: string, read: (files: CheckpointFiles) => Promise<void>) {
-  let found: FoundCheckpoint | undefined
-  let loading: Promise<void> | undefined
-  const onCheckpoint = (checkpoint: FoundCheckpoint) => {
-    found = checkpoint
-    loading = checkpoint.loadFiles(read)
-    loading.catch(() => {})
-    return loading
-  }
-  const storage = closeAtEnd(t, await openStorage({ dataDir: dir, logDir: dir, onCheckpoint }))
-  assert.ok(found !== undefined)
-  return { storage, found, loading }
 }
 
 async function textsOf(checkpoint: CheckpointStore): Promise<string[]> {

@@ -12,11 +12,11 @@ import { loadConfig } from '../../src/config/load.ts'
 import type { Node } from '../../src/node/node.ts'
 import { type RunningServer, startServer } from '../../src/node/server.ts'
 import { openStorage } from '../../src/storage/open.ts'
-import type { CheckpointStore, FoundCheckpoint, Storage } from '../../src/storage/types.ts'
+import type { Storage } from '../../src/storage/types.ts'
 import { Applier } from '../../src/tree/apply.ts'
 import { endOf } from '../../src/zab/history.ts'
 import { type DiskFaults, faultyLog } from './disk.ts'
-import { type LogLine, memoryLogger, overriding, type Settings } from './in-process.ts'
+import { type LogLine, memoryLogger, type Settings } from './in-process.ts'
 import { atEnd, type ServerProcess, spawnConfigured, testDir } from './load-process.ts'
 import { ClosedError, type ConnectOptions, connect, exchange, type RawClient, within } from './raw-client.ts'
 import { assertSameState, checkTree, stateOfTree } from './tree-state.ts'
@@ -105,10 +105,6 @@ export class Member {
   /** Replaces or adds keys at the next `configure`. */
   settings: Settings
   wrap: Wrap
-  /** It loads its checkpoint only when this has resolved. */
-  beforeLoading: Promise<void> | undefined
-  /** Loading its checkpoint fails with this. */
-  loadFailure: Error | undefined
   /** Its flags say that it joins. */
   joins = false
   /** The error that ended it by itself. */
@@ -193,12 +189,7 @@ export class Member {
     const flags = { file: this.configFile, join: this.joins }
     const config = loadConfig(flags, { readFile: (path) => readFileSync(path, 'utf8'), exists: existsSync })
     const server = await startServer(config, logger, {
-      openStorage: async ({ onCheckpoint, ...given }) => {
-        const held = async (store: FoundCheckpoint) => {
-          await onCheckpoint?.(overriding(store, { load: (...args) => this.#loadLater(store, args) }))
-        }
-        return this.wrap(await openStorage({ ...given, onCheckpoint: held }), this.id)
-      },
+      openStorage: async (given) => this.wrap(await openStorage(given), this.id),
     })
     this.#server = server
     this.failure = undefined
@@ -207,12 +198,6 @@ export class Member {
       this.failure = error
     })
     atEnd(this.#t, () => this.stop())
-  }
-
-  async #loadLater(store: CheckpointStore, args: Parameters<CheckpointStore['load']>): Promise<void> {
-    await this.beforeLoading
-    await store.load(...args)
-    if (this.loadFailure !== undefined) throw this.loadFailure
   }
 
   /** Ends it as SIGTERM would. */

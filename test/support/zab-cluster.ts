@@ -129,15 +129,6 @@ export class Cluster {
 
   /** Starts servers and connects them with all that run. */
   boot(...ids: number[]): void {
-    this.#boot(ids, false)
-  }
-
-  /** Likewise; their state is still being loaded. */
-  bootLoading(...ids: number[]): void {
-    this.#boot(ids, true)
-  }
-
-  #boot(ids: readonly number[], loading: boolean): void {
     for (const id of ids) {
       const member = this.member(id)
       const { epochs, trimmedTo, entries, state, voting, diverged, alone } = member.disk
@@ -156,7 +147,6 @@ export class Cluster {
         applied: trimmedTo,
         needsSnapshot: diverged,
         alone,
-        loading,
         settings: this.#settings,
         firstSession: ++this.#lives * 1000,
       })

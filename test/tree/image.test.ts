@@ -5,7 +5,6 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { Applier } from '../../src/tree/apply.ts'
 import {
-  announce,
   ImageReader,
   type ImageState,
   type ImageTotals,
@@ -13,7 +12,7 @@ import {
   type RecordSink,
 } from '../../src/tree/image.ts'
 import type { NodeRef } from '../../src/tree/store.ts'
-import { configPath, Tree } from '../../src/tree/tree.ts'
+import { Tree } from '../../src/tree/tree.ts'
 import { checkProperty, opening, type Step, step } from '../support/tree-random.ts'
 import { assertSameState, checkTree, stateOfTree } from '../support/tree-state.ts'
 import {
@@ -515,34 +514,6 @@ test('a record that is no damage and contradicts the others is refused', () => {
     () => load({ ...image, records: withoutOwner, state: { ...image.state, sessions: 1 } }),
     /ephemeral's session 77 is missing/,
   )
-})
-
-test('what consensus needs of an image is known before it is read, and must be what it holds', () => {
-  const tree = richTree()
-  const { store } = tree
-  const text = Buffer.from('server.1=host:2888:3888\nversion=1')
-  const config = store.findPath(configPath)
-  tree.touch(config)
-  store.setData(config, text, 0, text.length)
-  const settings = { rulesVersion: 3, ensembleId: Buffer.alloc(16, 1), secret: Buffer.alloc(32, 2) }
-  tree.changeSettings(settings)
-  const image = imageOf(tree)
-  const { configuration, ...old } = image.state
-  assert.equal(configuration, text.toString())
-  const announced = new Tree()
-  assert.equal(announce(announced, image.state, image.zxid), true)
-  assert.deepEqual(
-    [announced.zxid, announced.configuration, announced.settings, announced.store.count],
-    [tree.zxid, configuration, settings, 4],
-  )
-  announced.adopt(load(image))
-  assertSameState(stateOfTree(announced), stateOfTree(tree), 'adopted')
-  assert.throws(() => load({ ...image, state: { ...old, configuration: 'another' } }), /the configuration of/)
-
-  const empty = new Tree()
-  assert.equal(announce(empty, old, image.zxid), false, 'a checkpoint of an earlier release')
-  assert.deepEqual([empty.zxid, empty.store.count], [0, 1])
-  assertSameState(stateOfTree(load({ ...image, state: old })), stateOfTree(tree), 'which can be loaded')
 })
 
 test('the highest session id of each server is known for good, also of sessions that are closed', () => {

@@ -34,48 +34,6 @@ describe('election', () => {
     assert.deepEqual(roles(cluster), ['following broadcast', 'leading broadcast 2', 'down'])
   })
 
-  it('elects nobody whose state is not loaded yet, and counts his vote', () => {
-    const cluster = new Cluster({ voters: [1, 2, 3] })
-    cluster.bootLoading(2, 3)
-    cluster.settle()
-    cluster.pass(1000)
-    assert.deepEqual(roles(cluster), ['down', 'looking', 'looking'])
-    cluster.event(2, { type: 'loaded' })
-    cluster.settle()
-    assert.deepEqual(roles(cluster), ['down', 'leading broadcast 1', 'following broadcast'])
-  })
-
-  it('lets a server follow whose state is not loaded yet', () => {
-    const cluster = established()
-    cluster.kill(1)
-    cluster.propose(3, 'b')
-    cluster.settle()
-    cluster.bootLoading(1)
-    cluster.settle()
-    assert.equal(cluster.role(1), 'following broadcast')
-    cluster.kill(3)
-    cluster.settle()
-    assert.equal(cluster.role(1), 'following broadcast')
-    assert.equal(cluster.role(2), 'leading broadcast 2')
-  })
-
-  it('waits for the state of who alone has all of the history', () => {
-    const cluster = new Cluster({ voters: [1, 2, 3] })
-    cluster.past(2, { accepted: 1, current: 1 }, [[z(1, 1), 'x']])
-    cluster.past(3, { accepted: 1, current: 1 }, [
-      [z(1, 1), 'x'],
-      [z(1, 2), 'y'],
-    ])
-    cluster.boot(2)
-    cluster.bootLoading(3)
-    cluster.settle()
-    cluster.pass(1000)
-    assert.deepEqual(roles(cluster), ['down', 'looking', 'looking'])
-    cluster.event(3, { type: 'loaded' })
-    cluster.settle()
-    assert.deepEqual(roles(cluster), ['down', 'following broadcast', 'leading broadcast 2'])
-  })
-
   it('waits 200 ms for a connected voter that has not agreed', () => {
     const cluster = new Cluster({ voters: [1, 2, 3] })
     cluster.boot(1, 2, 3)
