@@ -21,8 +21,8 @@ import type {
  * segments come after all that a commit writes: LevelDB's tables of the segments of one checkpoint then overlap no others.
  */
 const generations = [0x6e, 0x6f] as const
-/** Those of data from before that was so. What is in one stays there until it is replaced. */
-const formerGenerations = [0x61, 0x62] as const
+/** These, and two of data from before that was so: what is in one of them stays there until it is replaced. */
+const knownGenerations: readonly number[] = [...generations, 0x61, 0x62]
 /** Records per chunk of a reading iterator; large ones fill it by their bytes. */
 const chunkRecords = 4000
 /** What is written ahead of the commit is synced in pieces of this size: a sync of the log waits for one at most. */
@@ -47,8 +47,8 @@ export class LevelCheckpoint implements CheckpointStore {
   /** Of the database while it is not open: until it is loaded. */
   #files: Scannable | undefined
   #sink: Sink | undefined
-  /** Settles when nothing is left of what belongs to no checkpoint. */
-  #swept: Promise<void> = Promise.resolve()
+  /** Settles when nothing is left of what belongs to no checkpoint, and what a large one wrote has tables of its own. */
+  #background: Promise<void> = Promise.resolve()
 
   private constructor(
     database: Database,
@@ -181,8 +181,8 @@ export class LevelCheckpoint implements CheckpointStore {
     // A replacing sink goes on from a generation in which nothing counts yet.
     this.#sink =
       options?.replace === true
-        ? new Sink(this.#database, otherGeneration(generation), Buffer.of(), this.#swept)
-        : new Sink(this.#database, generation, end, this.#swept)
+        ? new Sink(this.#database, otherGeneration(generation), Buffer.of(), this.#background)
+        : new Sink(this.#database, generation, end, this.#background)
     return this.#sink
   }
 
@@ -215,11 +215,12 @@ export class LevelCheckpoint implements CheckpointStore {
         await batch.write({ sync: true })
         this.#record = record
       })
-      if (sink.isLarge) this.#split()
     } catch (error) {
       this.#forget(sink)
       throw error
     }
+    // What it wrote has keys from all over: it goes into another table than the segments that follow.
+    if (sink.isLarge) this.#inBackground(() => endTable(this.#database))
     if (replaces) this.#sweep()
   }
 
@@ -231,7 +232,7 @@ export class LevelCheckpoint implements CheckpointStore {
 
   async reopen(): Promise<void> {
     this.abort()
-    await this.#swept
+    await this.#background
     await this.#database.reopen(async (db) => {
       this.#record = recordOf(await readHead(db), this.#database.dir)
     })
@@ -240,20 +241,19 @@ export class LevelCheckpoint implements CheckpointStore {
 
   async close(): Promise<void> {
     this.abort()
-    await this.#swept
+    await this.#background
     await this.#database.close()
   }
 
   /** Nothing will come of a sink. */
   #forget(sink: Sink): void {
-    this.#swept = sink.drop()
+    this.#background = sink.drop()
     this.#sweep()
   }
 
-  /** What a commit wrote has keys from all over: it goes into another table than the segments that follow, in the background. */
-  #split(): void {
-    // A failure rejects the next write.
-    this.#swept = this.#swept.then(() => endTable(this.#database)).catch(() => {})
+  /** Does it when what was to be done before is done. A failure is kept by the database and rejects the next write. */
+  #inBackground(work: () => Promise<void>): void {
+    this.#background = this.#background.then(work).catch(() => {})
   }
 
   #chunk(records: ReturnType<typeof recordsOf>): Promise<[Buffer, Buffer][]> {
@@ -265,18 +265,15 @@ export class LevelCheckpoint implements CheckpointStore {
    * that did not come. A failure fails the store.
    */
   #sweep(): void {
-    const work = async () => {
+    this.#inBackground(async () => {
       if (this.failure !== undefined) return
       const { db } = this.#database
       const { generation, end } = this.#record
       await this.#database.guard('deleting a replaced checkpoint', async () => {
-        for (const other of [...generations, ...formerGenerations])
-          if (other !== generation) await clear(db, other, Buffer.of())
+        for (const other of knownGenerations) if (other !== generation) await clear(db, other, Buffer.of())
         await clear(db, generation, end)
       })
-    }
-    // The failure is kept by the database and rejects the next write.
-    this.#swept = this.#swept.then(work).catch(() => {})
+    })
   }
 }
 
@@ -427,8 +424,7 @@ async function scanHead(files: Scannable): Promise<Buffer | undefined> {
 function recordOf(value: Buffer | undefined, dir: string): MetaRecord {
   if (value === undefined) throw storageError('corrupt', dir, 'the head of the checkpoint is missing')
   const record = decodeMeta(value)
-  const known: readonly number[] = [...generations, ...formerGenerations]
-  if (record === undefined || !known.includes(record.generation)) {
+  if (record === undefined || !knownGenerations.includes(record.generation)) {
     throw storageError('corrupt', dir, 'the head of the checkpoint is damaged')
   }
   return record
