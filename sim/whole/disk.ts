@@ -374,7 +374,7 @@ class MountedStorage {
       },
       load: async (each, progress, end) => {
         await this.#pause(this.#parts.speed.syncMs)
-        for (const [key, value] of sorted(files)) each(key, value)
+        for (const [key, value] of sorted(files)) each(key, value, false)
         if (files.records.size > 0) progress?.(files.records.size)
         end?.()
       },

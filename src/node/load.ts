@@ -28,7 +28,7 @@ export async function loadTree(
   const reader = new ImageReader(tree)
   try {
     await store.load(
-      (key, value) => reader.record(key, value),
+      (key, value, verified) => reader.record(key, value, verified),
       () => {
         const now = clock.now()
         if (now - told < progressMs) return

@@ -98,6 +98,7 @@ export async function startServer(
         { role, client: bound.map(describeAddress), zxid: formatZxid(tree.zxid), znodes },
         `ready to serve clients on ${bound.map(describeAddress).join(' and ')}${loopbackHint(config)}`,
       )
+      disk.begin()
       parts.onServing?.()
     }
     const memberFiles = keepMemberFiles(config, logger)
@@ -299,9 +300,10 @@ async function saveMembership(config: Config, membership: Membership, logger: Lo
   }
 }
 
-/** Keeps the size on disk at hand, since asking the file system takes its time. */
+/** Keeps the size on disk at hand, since asking the file system takes its time; not while it starts. */
 function measureDisk(storage: Storage, clock: Clock) {
   let bytes = { data: 0, log: 0 }
+  let begun = false
   let stopped = false
   const measure = async (): Promise<void> => {
     try {
@@ -311,8 +313,15 @@ function measureDisk(storage: Storage, clock: Clock) {
     }
     if (!stopped) clock.after(diskMeasureMs, () => void measure())
   }
-  void measure()
+  const begin = () => {
+    if (begun || stopped) return
+    begun = true
+    void measure()
+  }
+  // Or when it serves, if that is sooner.
+  clock.after(diskMeasureMs, begin)
   return {
+    begin,
     bytes: () => bytes,
     stop: () => {
       stopped = true

@@ -37,7 +37,7 @@ const reading = 'reading the checkpoint'
 const recordsPerProgress = 256
 
 type Batch = ReturnType<Db['batch']>
-type TakeRecord = (key: Uint8Array, value: Uint8Array) => void
+type TakeRecord = (key: Uint8Array, value: Uint8Array, verified: boolean) => void
 
 /** `CheckpointStore` on a LevelDB directory. */
 export class LevelCheckpoint implements CheckpointStore {
@@ -115,13 +115,13 @@ export class LevelCheckpoint implements CheckpointStore {
   }
 
   async load(
-    each: (key: Uint8Array, value: Uint8Array) => void,
+    each: TakeRecord,
     progress?: (records: number) => void,
     end?: () => void,
   ): Promise<void> {
     let count = 0
-    const take: TakeRecord = (key, value) => {
-      each(key, value)
+    const take: TakeRecord = (key, value, verified) => {
+      each(key, value, verified)
       if (++count % recordsPerProgress === 0) progress?.(count)
     }
     const done = () => {
@@ -138,7 +138,7 @@ export class LevelCheckpoint implements CheckpointStore {
       for (;;) {
         const chunk = await this.#chunk(records)
         if (chunk.length === 0) break
-        for (const [key, value] of chunk) each(key.subarray(1), value)
+        for (const [key, value] of chunk) each(key.subarray(1), value, false)
       }
     } finally {
       await records.close()
@@ -151,7 +151,8 @@ export class LevelCheckpoint implements CheckpointStore {
     const { dir } = this.#database
     const { generation, end: highest } = this.#record
     await scan(files, (key, value) => {
-      if (key[0] === generation && Buffer.compare(key.subarray(1), highest) <= 0) each(key.subarray(1), value)
+      if (key[0] === generation && Buffer.compare(key.subarray(1), highest) <= 0)
+        each(key.subarray(1), value, true)
     })
     this.#files = undefined
     // When the other work begins, opening has begun, too.

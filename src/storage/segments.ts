@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { assert } from '../base/assert.ts'
 import { tableBytes } from './calm.ts'
 import { type Db, type DbOptions, mappedBytesMax, openDirectory } from './database.ts'
-import { bytesBelow, ignoreMissing, syncDirectory, syncLevelLogs } from './files.ts'
+import { bytesBelow, bytesIn, ignoreMissing, syncDirectory, syncLevelLogs } from './files.ts'
 
 /**
  * LevelDB has what is appended in memory and in its write-ahead file, and makes a table of it when it is more than this: more
@@ -249,6 +249,6 @@ function isOpening({ status }: Db): boolean {
 async function openSegment(dir: string, number: number, create: boolean): Promise<Segment> {
   const path = join(dir, `${number}`.padStart(digits, '0'))
   const db = await openDirectory(path, options, create)
-  const bytes = create ? 0 : await bytesBelow(path)
+  const bytes = create ? 0 : bytesIn(path)
   return { number, dir: path, db, start: 0, readers: 0, bytes, untabled: 0 }
 }

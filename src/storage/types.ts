@@ -122,13 +122,13 @@ export interface CheckpointStore {
   /** Why the store takes no writes; undefined while it works. */
   readonly failure: StorageError | undefined
   /**
-   * All records in key order: calls `each` per record with views that are valid during the call only. After a start this
-   * comes before all else that is asked of the store, also if there is no checkpoint: it checks the files. `end` is called
-   * when all records were given, with some time left until the store is ready. Rejects with StorageError, or with what these
-   * throw.
+   * All records in key order: calls `each` per record with views that are valid during the call only, and whether a checksum
+   * over all of it was verified. After a start this comes before all else that is asked of the store, also if there is no
+   * checkpoint: it checks the files. `end` is called when all records were given, with some time left until the store is
+   * ready. Rejects with StorageError, or with what these throw.
    */
   load(
-    each: (key: Uint8Array, value: Uint8Array) => void,
+    each: (key: Uint8Array, value: Uint8Array, verified: boolean) => void,
     progress?: (records: number) => void,
     end?: () => void,
   ): Promise<void>

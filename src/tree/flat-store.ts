@@ -123,6 +123,7 @@ class FlatStore implements Store {
     buf: Uint8Array,
     start: number,
     end: number,
+    dataEnd: number,
     fields: NodeFields,
   ): void {
     const isRoot = node === this.root
@@ -130,10 +131,19 @@ class FlatStore implements Store {
       isRoot === (parent === NONE) && isRoot === (start === end),
       'a znode is the root and has a parent, or is not and has none',
     )
-    if (isRoot) {
-      this.#records.setFields(node, fields)
-      return
-    }
+    if (isRoot) this.#records.setFields(node, fields)
+    else this.#restoreBelow(node, parent, buf, start, end, fields)
+    if (dataEnd !== NONE) this.#addData(node, buf, end, dataEnd)
+  }
+
+  #restoreBelow(
+    node: NodeRef,
+    parent: NodeRef,
+    buf: Uint8Array,
+    start: number,
+    end: number,
+    fields: NodeFields,
+  ): void {
     checkName(end - start)
     if (parent !== this.#family.parent) this.#takeUp(parent)
     const family = this.#family
@@ -314,17 +324,30 @@ class FlatStore implements Store {
     const records = this.#records
     const slab = this.#slab
     const length = end - start
-    assert(length >= 0, 'data of less than no bytes')
-    let block = records.dataBlock(node)
-    if (block !== NONE && (length === 0 || !slab.fits(block, length))) {
-      // The old space is freed first, so that the new data can lie there; from here on the record owns no block.
-      this.clearData(node)
-      block = NONE
+    const block = records.dataBlock(node)
+    if (block !== NONE && length > 0 && slab.fits(block, length)) {
+      slab.write(block, buf, start, length)
+      this.#dataBytes += length - records.dataLength(node)
+      records.setData(node, block, length)
+      return
     }
-    if (block === NONE && length > 0) block = slab.allocate(node * 2, length)
-    if (block !== NONE) slab.write(block, buf, start, length)
-    this.#dataBytes += length - Math.max(records.dataLength(node), 0)
-    records.setData(node, block, length)
+    // The old space is freed first, so that the new data can lie there.
+    if (block !== NONE) this.clearData(node)
+    this.#addData(node, buf, start, end)
+  }
+
+  /** For a znode whose data takes no space. */
+  #addData(node: NodeRef, buf: Uint8Array, start: number, end: number): void {
+    const slab = this.#slab
+    const length = end - start
+    assert(length >= 0, 'data of less than no bytes')
+    let block: Block = NONE
+    if (length > 0) {
+      block = slab.allocate(node * 2, length)
+      slab.write(block, buf, start, length)
+      this.#dataBytes += length
+    }
+    this.#records.setData(node, block, length)
   }
 
   clearData(node: NodeRef): void {

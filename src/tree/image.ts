@@ -8,7 +8,7 @@ import { Writer } from '../jute/writer.ts'
 import type { Acl } from './acl.ts'
 import { readAcls, writeAcls } from './acl-codec.ts'
 import { deadBytes, NOWHERE, type Segment, segmentBytes, segmentRecordsMax } from './segments.ts'
-import { NodeFields, NodeKind, type NodeRef, NodeStat } from './store.ts'
+import { NodeFields, NodeKind, type NodeRef, NodeStat, NONE } from './store.ts'
 import type { Settings, Tree } from './tree.ts'
 
 // In this order: a segment is read when the ACLs and its dead records are known. Segments come last, and each has a
@@ -290,11 +290,15 @@ export class ImageReader {
     return this.#nodes
   }
 
-  /** Takes one record. Throws ImageError if it is damaged, InvariantError if it contradicts another one. */
-  record(key: Uint8Array, value: Uint8Array): void {
+  /**
+   * Takes one record, whose checksum need not be looked at if another one over all of it was verified. Throws ImageError if it
+   * is damaged, InvariantError if it contradicts another one.
+   */
+  record(key: Uint8Array, value: Uint8Array, verified = false): void {
     if (value.length < checkBytes) throw new ImageError('a record is too short')
     const r = this.#reader.reset(Buffer.from(value.buffer, value.byteOffset, value.length), 0, value.length)
-    if (r.int() >>> 0 !== crc32(value.subarray(checkBytes), crc32(key)))
+    const checksum = r.int() >>> 0
+    if (!verified && checksum !== crc32(value.subarray(checkBytes), crc32(key)))
       throw new ImageError(`record ${Buffer.from(key).toString('hex')} does not match its checksum`)
     switch (key[0]) {
       case segmentPrefix:
@@ -375,42 +379,56 @@ export class ImageReader {
     const dataLength = view.getInt32(start + 4)
     const node = view.getInt32(start + 8)
     fields.digest = view.getUint32(start + 16)
-    fields.acl = view.getUint32(start + 20)
+    fields.acl = view.getInt32(start + 20)
     fields.place = place
-    stat.czxid = readLong(view, start + 24)
-    stat.mzxid = stat.czxid
-    stat.pzxid = stat.czxid
-    stat.ctime = readLong(view, start + 32)
-    stat.mtime = stat.ctime
-    stat.version = 0
-    stat.cversion = 0
-    stat.aversion = 0
+    fields.czxidHigh = view.getInt32(start + 24)
+    fields.czxidLow = view.getInt32(start + 28)
+    fields.ctimeHigh = view.getInt32(start + 32)
+    fields.ctimeLow = view.getInt32(start + 36)
     stat.kind = (info >>> kindShift) & 3
-    let at = start + znodeBytes
-    if ((info & hasChanged) !== 0) {
-      stat.mzxid = readLong(view, at)
-      stat.mtime = readLong(view, at + 8)
-      stat.version = view.getInt32(at + 16)
-      at += changedBytes
-    }
-    if ((info & hasChildren) !== 0) {
-      stat.pzxid = readLong(view, at)
-      stat.cversion = view.getInt32(at + 8)
-      at += parentBytes
-    }
-    if ((info & hasAversion) !== 0) {
-      stat.aversion = view.getInt32(at)
-      at += aversionBytes
-    }
+    fields.asCreated = (info & (hasChanged | hasChildren | hasAversion)) === 0
+    const at = fields.asCreated
+      ? start + znodeBytes
+      : readChanges(view, info, start + znodeBytes, readLong(view, start + 24), readLong(view, start + 32))
     fields.owner = hasOwner(stat.kind) ? readLong(view, at) : 0
     const dataStart = end - Math.max(dataLength, 0)
     const nameStart = dataStart - (info & nameLengthMask)
-    store.restore(node, view.getInt32(start + 12), buf, nameStart, dataStart, fields)
-    if (dataLength >= 0) store.setData(node, buf, dataStart, end)
+    const parent = view.getInt32(start + 12)
+    store.restore(node, parent, buf, nameStart, dataStart, dataLength < 0 ? NONE : end, fields)
     acls.retain(fields.acl)
     this.#tree.loaded(node, fields)
     this.#nodes++
   }
+}
+
+/** Fills `fields.stat` with what is not as it was when the znode was created; returns the offset behind it. */
+function readChanges(view: DataView, info: number, start: number, czxid: number, ctime: number): number {
+  const { stat } = fields
+  let at = start
+  stat.czxid = czxid
+  stat.mzxid = czxid
+  stat.pzxid = czxid
+  stat.ctime = ctime
+  stat.mtime = ctime
+  stat.version = 0
+  stat.cversion = 0
+  stat.aversion = 0
+  if ((info & hasChanged) !== 0) {
+    stat.mzxid = readLong(view, at)
+    stat.mtime = readLong(view, at + 8)
+    stat.version = view.getInt32(at + 16)
+    at += changedBytes
+  }
+  if ((info & hasChildren) !== 0) {
+    stat.pzxid = readLong(view, at)
+    stat.cversion = view.getInt32(at + 8)
+    at += parentBytes
+  }
+  if ((info & hasAversion) !== 0) {
+    stat.aversion = view.getInt32(at)
+    at += aversionBytes
+  }
+  return at
 }
 
 function numberOf(key: Uint8Array): number {

@@ -1,4 +1,4 @@
-// The fixed-size part of every znode: 68 + 8 bytes in pages outside the JavaScript heap. A record never moves, its
+// The fixed-size part of every znode: 72 + 8 bytes in pages outside the JavaScript heap. A record never moves, its
 // index is the znode's reference. This module knows where each field lies and nothing of what it means; links,
 // sums and blocks are kept right by its callers.
 //
@@ -10,9 +10,9 @@ import { NONE, type NodeFields, type NodeRef, type NodeStat } from './store.ts'
 import { equalBytes, hashByte, hashEnd, hashStart } from './store-bytes.ts'
 import { Extras, isWhole, NO_EXTRA } from './store-extras.ts'
 import { addRoom, removeRoom, type SlotPage } from './store-room.ts'
-import { setStamp, timeOf, zxidOf } from './store-words.ts'
+import { setStamp, setStampOfHalves, timeOf, zxidOf } from './store-words.ts'
 
-const recordWords = 17
+const recordWords = 18
 const recordBytes = recordWords * 4
 const pageShift = 12
 /** Records per page: a quarter of a MiB, so that the last page's unused part and the views per page weigh little. */
@@ -37,18 +37,18 @@ const birthAt = 0
 const parentAt = 3
 /** Bits 0-25 ACL, 26-27 kind, 28-31 flags. */
 const traitsAt = 4
-/** Five words: the name itself if it fits, and its length in the last byte; else `longName` there, its block and its length. */
+/** Six words: the name itself if it fits, and its length in the last byte; else `longName` there, its block and its length. */
 const nameAt = 5
 const nameBlockAt = nameAt
 const longNameLengthAt = nameAt + 1
-const nextSiblingAt = 10
-const prevSiblingAt = 11
-const digestAt = 12
-const dataLengthAt = 13
-const dataBlockAt = 14
-const placeAt = 15
+const nextSiblingAt = 11
+const prevSiblingAt = 12
+const digestAt = 13
+const dataLengthAt = 14
+const dataBlockAt = 15
+const placeAt = 16
 /** What not all znodes have (store-extras.ts), or NO_EXTRA. */
-const extraAt = 16
+const extraAt = 17
 
 const aclMask = 0x3ffffff
 const kindShift = 26
@@ -59,7 +59,7 @@ const flagsMask = 15
 /** Longest name in bytes. Far above what fits into a request (jute.maxbuffer is 1 MiB unless raised). */
 export const maxNameLength = 0x3fffff
 /** Names up to this many bytes lie in the record. */
-export const inlineNameBytes = 19
+export const inlineNameBytes = 23
 /** In bytes. */
 const nameLengthAt = nameAt * 4 + inlineNameBytes
 const longName = 255
@@ -143,14 +143,18 @@ export class Records {
     return this.#words[id]!.length === 0 ? this.#setPage(id, pageRecords) : this.#pages[id]!
   }
 
-  /** Sets all fields at once. */
-  setFields(node: NodeRef, { stat, owner, acl, digest, place }: NodeFields): void {
+  /** Loading: sets all fields at once, of a record without flags. */
+  setFields(node: NodeRef, fields: NodeFields): void {
+    const { stat, owner, acl } = fields
     const words = this.#words[node >>> pageShift]!
     const word = (node & pageMask) * recordWords
-    words[word + digestAt] = digest
-    words[word + placeAt] = place
-    this.setAcl(node, acl)
-    this.setStat(node, stat)
+    assert((acl & aclMask) === acl, 'this can be no ACL')
+    words[word + digestAt] = fields.digest
+    words[word + placeAt] = fields.place
+    words[word + traitsAt] = acl | (stat.kind << kindShift)
+    const { czxidHigh, czxidLow, ctimeHigh, ctimeLow } = fields
+    setStampOfHalves(words, word + birthAt, czxidHigh, czxidLow, ctimeHigh, ctimeLow)
+    if (!fields.asCreated) this.setStat(node, stat)
     if (owner !== 0) this.setOwner(node, owner)
   }
 

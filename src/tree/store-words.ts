@@ -27,6 +27,20 @@ export function setStamp(words: Int32Array, at: number, zxid: number, timeMs: nu
   words[at + 2] = Math.floor(zxid / half) | (Math.floor(time / half) << zxidHighBits)
 }
 
+/** The same from two longs, each as the upper and the lower word that it has: without a number that V8 would box. */
+export function setStampOfHalves(
+  words: Int32Array,
+  at: number,
+  zxidHigh: number,
+  zxidLow: number,
+  timeHigh: number,
+  timeLow: number,
+): void {
+  words[at] = zxidLow
+  words[at + 1] = timeLow
+  words[at + 2] = zxidHigh | (timeHigh << zxidHighBits)
+}
+
 /** Makes a stamp what that of `from` at `fromAt` is. */
 export function copyStamp(words: Int32Array, at: number, from: Int32Array, fromAt: number): void {
   for (let i = 0; i < stampWords; i++) words[at + i] = from[fromAt + i]!

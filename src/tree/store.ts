@@ -43,6 +43,13 @@ export class NodeStat {
 
 /** What a znode has beside name and data, set at once for the same reason. */
 export class NodeFields {
+  /** czxid and ctime, each as the upper and the lower word of a long: V8 boxes what is larger, a million times in a start. */
+  czxidHigh = 0
+  czxidLow = 0
+  ctimeHigh = 0
+  ctimeLow = 0
+  /** Nothing was changed since: of `stat` only the kind counts. */
+  asCreated = true
   readonly stat: NodeStat = new NodeStat()
   owner = 0
   acl = 0
@@ -84,7 +91,8 @@ export interface Store {
   remove(node: NodeRef): void
   /**
    * Loading an empty store: adds a znode under the reference that it had, which must be free; the root as child of NONE.
-   * Its data is null. Its parent may come later. Until `settle` only fields of znodes that were restored may be set.
+   * Its data is `buf[end, dataEnd)`, or null where that is NONE. Its parent may come later. Until `settle` only fields of znodes
+   * that were restored may be set.
    */
   restore(
     node: NodeRef,
@@ -92,6 +100,7 @@ export interface Store {
     buf: Uint8Array,
     start: number,
     end: number,
+    dataEnd: number,
     fields: NodeFields,
   ): void
   /** Ends loading: all znodes can be found. Throws `InvariantError` if a parent is missing. */

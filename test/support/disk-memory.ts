@@ -143,7 +143,7 @@ export function memoryCheckpoint(): CheckpointStore {
     },
     async load(each, progress) {
       await Promise.resolve()
-      for (const [key, value] of sorted()) each(key, value)
+      for (const [key, value] of sorted()) each(key, value, false)
       if (records.size > 0) progress?.(records.size)
     },
     reader() {

@@ -588,7 +588,7 @@ describe('loading', () => {
     const store = createFlatStore()
     const put = (node: number, parent: number, name: string) => {
       const text = Buffer.from(name)
-      store.restore(node, parent, text, 0, text.length, fields)
+      store.restore(node, parent, text, 0, text.length, NONE, fields)
     }
     // Two pages of records are between these.
     put(9001, 9000, 'a child whose name is longer than what fits')
@@ -615,20 +615,20 @@ describe('loading', () => {
     const parents = [5000, 1, 9000]
     for (let i = 0; i < 3000; i++) {
       const name = Buffer.from(`child-${i}`)
-      store.restore(10_000 + i, parents[i % 3]!, name, 0, name.length, fields)
+      store.restore(10_000 + i, parents[i % 3]!, name, 0, name.length, NONE, fields)
       if (i === 1000) {
         for (const [node, parent] of [
           [5000, 9000],
           [1, store.root],
         ] as const) {
           const own = Buffer.from(`parent-${node}`)
-          store.restore(node, parent, own, 0, own.length, fields)
+          store.restore(node, parent, own, 0, own.length, NONE, fields)
           setData(store, node, bytes(20, node))
         }
       }
     }
     const last = Buffer.from('parent-9000')
-    store.restore(9000, 1, last, 0, last.length, fields)
+    store.restore(9000, 1, last, 0, last.length, NONE, fields)
     store.settle()
     store.check()
     assert.deepEqual(
@@ -645,14 +645,14 @@ describe('loading', () => {
     const refused = { name: 'InvariantError' }
     const name = Buffer.from('name')
     const twice = createFlatStore()
-    twice.restore(5, twice.root, name, 0, 4, fields)
-    assert.throws(() => twice.restore(5, twice.root, name, 0, 3, fields), refused)
-    assert.throws(() => twice.restore(6, NONE, name, 0, 4, fields), refused)
-    assert.throws(() => twice.restore(twice.root, 5, name, 0, 4, fields), refused)
-    assert.throws(() => twice.restore(2 ** 30, twice.root, name, 0, 4, fields), refused)
+    twice.restore(5, twice.root, name, 0, 4, NONE, fields)
+    assert.throws(() => twice.restore(5, twice.root, name, 0, 3, NONE, fields), refused)
+    assert.throws(() => twice.restore(6, NONE, name, 0, 4, NONE, fields), refused)
+    assert.throws(() => twice.restore(twice.root, 5, name, 0, 4, NONE, fields), refused)
+    assert.throws(() => twice.restore(2 ** 30, twice.root, name, 0, 4, NONE, fields), refused)
     const orphan = createFlatStore()
-    orphan.restore(7, 5, name, 0, 4, fields)
-    orphan.restore(5, 6, name, 0, 4, fields)
+    orphan.restore(7, 5, name, 0, 4, NONE, fields)
+    orphan.restore(5, 6, name, 0, 4, NONE, fields)
     assert.throws(() => orphan.settle(), refused)
   })
 })
