@@ -114,11 +114,7 @@ export class LevelCheckpoint implements CheckpointStore {
     return this.#record.voting
   }
 
-  async load(
-    each: TakeRecord,
-    progress?: (records: number) => void,
-    end?: () => void,
-  ): Promise<void> {
+  async load(each: TakeRecord, progress?: (records: number) => void, end?: () => void): Promise<void> {
     let count = 0
     const take: TakeRecord = (key, value, verified) => {
       each(key, value, verified)

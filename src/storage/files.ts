@@ -77,7 +77,8 @@ export async function bytesBelow(path: string): Promise<number> {
 /** Bytes of the files in a directory of LevelDB's, read at once: what a start must know, which a promise for each holds up. */
 export function bytesIn(dir: string): number {
   let bytes = 0
-  for (const name of readdirSync(dir)) bytes += statSync(join(dir, name), { throwIfNoEntry: false })?.size ?? 0
+  for (const name of readdirSync(dir))
+    bytes += statSync(join(dir, name), { throwIfNoEntry: false })?.size ?? 0
   return bytes
 }
 

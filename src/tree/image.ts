@@ -8,7 +8,7 @@ import { Writer } from '../jute/writer.ts'
 import type { Acl } from './acl.ts'
 import { readAcls, writeAcls } from './acl-codec.ts'
 import { deadBytes, NOWHERE, type Segment, segmentBytes, segmentRecordsMax } from './segments.ts'
-import { NodeFields, NodeKind, type NodeRef, NodeStat, NONE } from './store.ts'
+import { NONE, NodeFields, NodeKind, type NodeRef, NodeStat } from './store.ts'
 import type { Settings, Tree } from './tree.ts'
 
 // In this order: a segment is read when the ACLs and its dead records are known. Segments come last, and each has a
