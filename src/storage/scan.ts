@@ -10,7 +10,7 @@ import { setImmediate as othersTurn } from 'node:timers/promises'
 import { ByteCursor, Damage } from './byte-cursor.ts'
 import { storageError, toStorageError } from './errors.ts'
 import { keyTailBytes, liveFiles, logRecords, type TableFile } from './manifest.ts'
-import { blocksOf, entriesIn, PartBuffers } from './tables.ts'
+import { blocksOf, entriesIn } from './tables.ts'
 
 /** Of a record's version: it has a value, or says that there is none any more. */
 const valueTag = 1
@@ -65,7 +65,6 @@ export async function scan(
   each: (key: Buffer, value: Buffer) => void,
   only?: Buffer,
 ): Promise<void> {
-  const buffers = new PartBuffers()
   const from = only ?? noBytes
   const isAhead = ({ smallest, largest }: TableFile) =>
     Buffer.compare(largest, from) >= 0 && (only === undefined || Buffer.compare(smallest, only) <= 0)
@@ -84,7 +83,7 @@ export async function scan(
       const least = leastOf(sources)
       // A table is opened when its turn has come.
       if (table !== undefined && (least === undefined || Buffer.compare(table.smallest, least.at.key) <= 0)) {
-        begin(versionsOf(blocksOf(join(dir, table.name), buffers, from)))
+        begin(versionsOf(blocksOf(join(dir, table.name), from)))
         table = ahead.next().value
         continue
       }

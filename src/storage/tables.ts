@@ -8,13 +8,13 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { join } from 'node:path'
 import { setImmediate as othersTurn } from 'node:timers/promises'
 import { ByteCursor, Damage } from './byte-cursor.ts'
-import { maskedCrc32c } from './crc32c.ts'
+import { checkedBytes, maskedCrc32c, roomsForChecks } from './crc32c.ts'
 import { storageError, toStorageError } from './errors.ts'
 import { keyTailBytes, liveFiles } from './manifest.ts'
 import { uncompress } from './snappy.ts'
 
 /** Blocks are read so many bytes at a time; one that is longer as a whole. */
-const partBytes = 512 << 10
+const partBytes = checkedBytes
 /** Read first: the end of a table, which mostly has its index in it. */
 const endBytes = 64 << 10
 const footerBytes = 48
@@ -29,19 +29,27 @@ type Handle = { readonly offset: number; readonly size: number }
 /** Some blocks that stand behind each other in the file. */
 type Part = { readonly from: number; readonly to: number; readonly handles: readonly Handle[] }
 
-/** Memory for parts, used again and again: a start has no use for as much garbage as there is data. */
-export class PartBuffers {
-  readonly #free: Buffer[] = []
+/** Memory for parts, used again and again: hardly ever are more tables read at a time than there are rooms. */
+class Rooms {
+  #all: readonly Buffer[] = []
+  #free: Buffer[] = []
 
   take(bytes: number): Buffer {
-    const buffer = bytes <= partBytes ? this.#free.pop() : undefined
-    return buffer ?? Buffer.allocUnsafeSlow(Math.max(bytes, partBytes))
+    if (this.#all.length === 0) {
+      this.#all = roomsForChecks()
+      this.#free = [...this.#all]
+    }
+    const room = bytes <= partBytes ? this.#free.pop() : undefined
+    return room ?? Buffer.allocUnsafeSlow(bytes)
   }
 
+  /** To be called with what was taken, room or not. */
   give(buffer: Buffer): void {
-    if (buffer.length === partBytes) this.#free.push(buffer)
+    if (this.#all.includes(buffer)) this.#free.push(buffer)
   }
 }
+
+const rooms = new Rooms()
 
 /**
  * Rejects with StorageError, naming the file, if a table that the database in `dir` consists of is damaged. Other tables
@@ -49,9 +57,8 @@ export class PartBuffers {
  * Costs reading the tables once.
  */
 export async function verifyTables(dir: string): Promise<void> {
-  const buffers = new PartBuffers()
   for (const { name } of (await liveFiles(dir))?.tables ?? []) {
-    for (const _ of blocksOf(join(dir, name), buffers));
+    for (const _ of blocksOf(join(dir, name)));
     await othersTurn()
   }
 }
@@ -60,21 +67,24 @@ export async function verifyTables(dir: string): Promise<void> {
  * The contents of a table's blocks, checked, in the order of their keys; each is valid until the next one. Those whose keys are
  * all below `from` are left out. Throws StorageError.
  */
-export function* blocksOf(path: string, buffers: PartBuffers, from?: Buffer): Generator<Buffer, void, void> {
+export function* blocksOf(path: string, from?: Buffer): Generator<Buffer, void, void> {
   let file: number | undefined
+  let buffer: Buffer | undefined
   try {
     file = openSync(path, 'r')
     for (const part of partsOf(dataHandles(file, from))) {
       const length = part.to - part.from
-      const buffer = buffers.take(length)
+      buffer = rooms.take(length)
       const bytes = readAt(file, buffer.subarray(0, length), part.from)
       for (const handle of part.handles) yield content(bytes, part.from, handle)
-      buffers.give(buffer)
+      rooms.give(buffer)
+      buffer = undefined
     }
   } catch (error) {
     if (!(error instanceof Damage)) throw toStorageError(error, path, 'reading a table')
     throw storageError('corrupt', path, `a table of the database is damaged: ${error.message}`, error)
   } finally {
+    if (buffer !== undefined) rooms.give(buffer)
     if (file !== undefined) closeSync(file)
   }
 }
