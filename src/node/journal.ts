@@ -172,6 +172,9 @@ function lastOf(entries: readonly Entry[]): number {
 
 function transactionsOf(entries: readonly Entry[]): number {
   let count = 0
-  for (const { first, last } of entries) count += last - first + 1
+  for (let i = 0; i < entries.length; i++) {
+    const { first, last } = entries[i] as Entry
+    count += last - first + 1
+  }
   return count
 }

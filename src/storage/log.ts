@@ -1,6 +1,7 @@
 // The log on LevelDB: one record per entry and few for where entries end, in segments (segments.ts), and a file for the
 // log's own state (docs/storage.md). An append is one synced write. It never looks into an entry's bytes, and never returns
-// an entry that is not the next one of what was appended.
+// an entry that is not the next one of what was appended. A server that catches up appends thousands at once, before V8 has
+// compiled any of this: `for...of` would then make an object for each.
 import { assert, InvariantError } from '../base/assert.ts'
 import { epochOf, formatZxid } from '../base/zxid.ts'
 import type { Entry, Epochs, VotingAt } from '../zab/types.ts'
@@ -179,7 +180,8 @@ export class LevelLog implements LogStore {
   #isReadyFor(entries: readonly Entry[]): boolean {
     if (this.#closed || this.#state.clean || this.#segments.active.bytes >= this.#segmentBytes) return false
     let end = this.#lastZxid
-    for (const entry of entries) {
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i] as Entry
       if (entry.voting !== undefined || wrongAfter(end, entry) !== undefined) return false
       end = entry.last
     }
@@ -485,8 +487,8 @@ export class LevelLog implements LogStore {
     const { revision } = this.#state
     const batch = this.#segments.active.db.batch()
     let bytes = 0
-    for (const entry of entries) {
-      const { key, value } = encodeEntry(entry, revision, this.#room)
+    for (let i = 0; i < entries.length; i++) {
+      const { key, value } = encodeEntry(entries[i] as Entry, revision, this.#room)
       batch.put(key, value)
       bytes += value.length
     }
@@ -507,19 +509,23 @@ export class LevelLog implements LogStore {
   #filledBy(entries: readonly Entry[]): readonly Ends[] {
     let { from } = this.#tail
     if (this.#tail.lasts.length + entries.length < endsPerRecord) return noEnds
-    const lasts = [...this.#tail.lasts, ...entries.map((entry) => entry.last)]
+    let lasts = [...this.#tail.lasts]
     const runs: Ends[] = []
-    for (let at = 0; at + endsPerRecord <= lasts.length; at += endsPerRecord) {
-      const run = { from, lasts: lasts.slice(at, at + endsPerRecord) }
-      from = run.lasts.at(-1) as number
-      runs.push(run)
+    for (let i = 0; i < entries.length; i++) {
+      const { last } = entries[i] as Entry
+      lasts.push(last)
+      if (lasts.length < endsPerRecord) continue
+      runs.push({ from, lasts })
+      from = last
+      lasts = []
     }
     return runs
   }
 
   /** These entries are written, with the records of ends that they have filled. */
   #extendTail(entries: readonly Entry[]): void {
-    for (const { last } of entries) {
+    for (let i = 0; i < entries.length; i++) {
+      const { last } = entries[i] as Entry
       this.#tail.lasts.push(last)
       if (this.#tail.lasts.length === endsPerRecord) this.#tail = { from: last, lasts: [] }
     }

@@ -163,7 +163,7 @@ export function encodeEnds({ from, lasts }: Ends, revision: number): Buffer {
   const body = Buffer.allocUnsafe(4 + zxidBytes * (1 + lasts.length))
   writeU32(body, 0, revision)
   writeZxid(body, 4, from)
-  for (const [i, last] of lasts.entries()) writeZxid(body, 4 + zxidBytes * (i + 1), last)
+  for (let i = 0; i < lasts.length; i++) writeZxid(body, 4 + zxidBytes * (i + 1), lasts[i] as number)
   return sealed(endsKey(lasts.at(-1) ?? from), body)
 }
 
