@@ -24,6 +24,7 @@ import { BatchOption } from '../tree/batch.ts'
 import type { Tree } from '../tree/tree.ts'
 import { type Core, createCore, type Effect, type Event, step, votingAt } from '../zab/core.ts'
 import { defaultSettings, type Entry, type Epochs, type VotingAt } from '../zab/types.ts'
+import { Anteroom } from './anteroom.ts'
 import { Checkpointer } from './checkpointer.ts'
 import type { Clock, Timer } from './clock.ts'
 import { Flushes } from './flushes.ts'
@@ -114,6 +115,7 @@ export class Node implements Backend, PeerHandler {
   /** A turn is under way that ends with a flush: who needs one gets it without another turn. */
   #flushComes = false
   #stalledConnections = new Set<Connection>()
+  readonly #anteroom: Anteroom
   /** What makes them, for the secret that the tree has had of late. */
   #passwords: { readonly secret: Uint8Array; readonly of: (session: number) => Buffer } | undefined
   /** While the core's phase is broadcast. Clients are served as soon as it acts. */
@@ -175,6 +177,7 @@ export class Node implements Backend, PeerHandler {
       onEnd: () => this.#readOnlyEnds(),
     })
     this.#flushes = new Flushes(clock)
+    this.#anteroom = new Anteroom(clock)
     this.#inFlight = new InFlight(clock, (ms) => this.stats.quorumAckLatency.record(ms))
     this.#requests = new Requests(batchOptions(config))
     this.#members = new Members(config, tree)
@@ -491,6 +494,7 @@ export class Node implements Backend, PeerHandler {
   }
 
   detach(connection: Connection): void {
+    this.#anteroom.leave(connection)
     this.watches.removeAll(connection)
     const { session } = connection
     const isOpen = this.tree.sessions.has(session) || this.localSessions.has(session)
@@ -595,6 +599,7 @@ export class Node implements Backend, PeerHandler {
     this.#flush()
     if (answersFirst) this.#peers.flush()
     if (this.#votersCame && !this.replica.behind) this.#dismissClients()
+    if (this.serving) this.#anteroom.open()
     this.#resumeStalled()
   }
 
@@ -1046,6 +1051,10 @@ export class Node implements Backend, PeerHandler {
   #flush(): void {
     this.#flushes.run()
     if (this.#flushes.pending) this.#planTurn()
+  }
+
+  awaitServing(connection: Connection): boolean {
+    return !this.#serving && !this.#stopping && this.#anteroom.admit(connection)
   }
 
   stalled(connection: Connection): void {

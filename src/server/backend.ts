@@ -32,6 +32,11 @@ export interface Backend {
   readonly authenticator: Authenticator
   /** Whether sessions may be opened and requests served at all. */
   readonly serving: boolean
+  /**
+   * The handshake of `connection` has come while nothing is served. True: `connection.waited` is called in a moment. False: it is
+   * to be refused.
+   */
+  awaitServing(connection: Connection): boolean
   /** False while the disk takes no writes: they are refused, reads go on. */
   readonly writable: boolean
   /** True while there is no quorum and reads are served all the same, to clients that ask for it. */

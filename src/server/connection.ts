@@ -37,7 +37,8 @@ const noBytes = Buffer.alloc(0)
 const reader = new Reader()
 const outputs = new OutputPool()
 
-type Phase = 'new' | 'connecting' | 'open' | 'closing' | 'closed'
+/** `waiting`: the handshake is here and the server does not serve yet. */
+type Phase = 'new' | 'waiting' | 'connecting' | 'open' | 'closing' | 'closed'
 
 /** A request that waits behind this connection's writes: a read, or one that is to be answered with `err`. */
 type Waiting = {
@@ -200,6 +201,10 @@ export class Connection implements ReadContext<Connection> {
         this.#pause()
         break
       }
+      if (this.#phase === 'new' && !this.#backend.serving && this.#backend.awaitServing(this)) {
+        this.#phase = 'waiting'
+        break
+      }
       this.#frame(buf, pos + 4, pos + 4 + length, arrived)
       if (this.isClosed) return
       pos += 4 + length
@@ -240,7 +245,7 @@ export class Connection implements ReadContext<Connection> {
 
   /** Whether frames must stay undecoded for now; then reading stops until `#resume`. */
   #mustWait(): boolean {
-    if (this.#phase === 'connecting') return true
+    if (this.#isOnHold) return true
     if ((this.#out?.pos ?? 0) > outputHigh) this.flush()
     const pending = this.outstanding > 0
     if (!pending && !this.#slow && !this.#yielding) return false
@@ -258,6 +263,18 @@ export class Connection implements ReadContext<Connection> {
     return this.#waiting.length > 0 && (this.#waiting[0] as Waiting).behind <= this.#done
   }
 
+  /** Whether the next step of the handshake is the server's. */
+  get #isOnHold(): boolean {
+    return this.#phase === 'connecting' || this.#phase === 'waiting'
+  }
+
+  /** The server serves, or will not for a while: what its client wants is looked at now. */
+  waited(): void {
+    if (this.#phase !== 'waiting') return
+    this.#phase = 'new'
+    this.#resume()
+  }
+
   /** Asks to be resumed in the server's next turn. */
   #goOnLater(): void {
     this.#backend.stalled(this)
@@ -273,7 +290,7 @@ export class Connection implements ReadContext<Connection> {
 
   /** Goes on where `#mustWait` stopped, if it may. */
   #resume(): void {
-    if (this.isClosed || this.#phase === 'connecting') return
+    if (this.isClosed || this.#isOnHold) return
     if (this.#waiting.length > 0) this.#drain()
     if (this.#heldBytes >= 4 && !this.#backend.stopping) this.#decode(this.#takeHeld())
     if (this.#paused && !this.#mustWait()) {

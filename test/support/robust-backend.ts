@@ -5,6 +5,7 @@ import net, { type AddressInfo } from 'node:net'
 import type { TestContext } from 'node:test'
 import { createLogger } from '../../src/base/log.ts'
 import { Writer } from '../../src/jute/writer.ts'
+import type { Anteroom } from '../../src/node/anteroom.ts'
 import { Authenticator } from '../../src/server/auth.ts'
 import type { Backend } from '../../src/server/backend.ts'
 import { Connection } from '../../src/server/connection.ts'
@@ -46,7 +47,9 @@ export class FakeBackend implements Backend {
     x509Enabled: false,
     x509SuperUser: undefined,
   })
-  readonly serving = true
+  serving = true
+  /** Where clients wait while it does not serve; without one they are refused at once. */
+  anteroom: Anteroom | undefined
   readonly writable = true
   readonly readOnly = false
   readonly overloaded = false
@@ -92,6 +95,9 @@ export class FakeBackend implements Backend {
   sync(cxid: number, _path: string | null, origin: Connection, arrived: number): void {
     this.submitted.push({ kind: 9, cxid, origin, arrived })
   }
+  awaitServing(connection: Connection): boolean {
+    return this.anteroom?.admit(connection) ?? false
+  }
   wordOf(): undefined {
     return undefined
   }
@@ -122,6 +128,7 @@ export class FakeBackend implements Backend {
   attach(): void {}
   touch(): void {}
   detach(connection: Connection): void {
+    this.anteroom?.leave(connection)
     this.watches.removeAll(connection)
   }
   stalled(connection: Connection): void {
