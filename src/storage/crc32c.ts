@@ -57,7 +57,7 @@ const roomBytes = 16 << 10
 /** Then what is given to others. */
 const roomsAt = tableBytes + roomBytes
 const checkedRooms = 2
-export const checkedBytes: number = 512 << 10
+export const checkedBytes: number = 256 << 10
 const pageBytes = 64 << 10
 
 /** Opcodes of WebAssembly, and what else its binary format is made of. */
