@@ -11,8 +11,8 @@ import { join } from 'node:path'
  * that is synced meanwhile waits for it.
  */
 const pieceMs = 10
-/** At 12 MB/s a piece has this many bytes: it does not hold up anybody. */
-const pieceBytesMin = 128 << 10
+/** Each piece holds up the write that comes meanwhile: lone writes need one of this size every few thousand. */
+const pieceBytesMin = 512 << 10
 /** A file is left with some zeros at its end that were written in vain. */
 const pieceBytesMax = 1 << 20
 /** What LevelDB writes beside key and value, about. */
