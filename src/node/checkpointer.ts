@@ -216,16 +216,18 @@ export class Checkpointer {
   /** The log keeps so much before the newest checkpoint that servers that lag can follow from it. */
   async #trim(): Promise<void> {
     if (this.#holds > 0) return
-    const upTo = this.#made.findLast(
+    const { log, onTrim } = this.#options
+    const notNeeded = this.#made.findLast(
       ({ transactions, bytes }) =>
         this.#transactions - transactions >= this.#half || this.#bytes - bytes >= followBytes,
     )?.zxid
-    if (upTo === undefined) return
-    this.#made = this.#made.filter(({ zxid }) => zxid >= upTo)
-    if (upTo <= this.#options.log.trimmedTo) return
-    this.#options.onTrim(upTo)
+    if (notNeeded === undefined) return
+    this.#made = this.#made.filter(({ zxid }) => zxid >= notNeeded)
+    const upTo = log.trimPoint(notNeeded)
+    if (upTo <= log.trimmedTo) return
+    onTrim(upTo)
     try {
-      await this.#options.log.trim(upTo)
+      await log.trim(upTo)
     } catch (error) {
       if (!(error instanceof StorageError)) {
         this.#options.onFatal(error)

@@ -27,6 +27,8 @@ const knownGenerations: readonly number[] = [...generations, 0x61, 0x62]
 const chunkRecords = 4000
 /** What is written ahead of the commit is synced in pieces of this size: a sync of the log waits for one at most. */
 const pieceBytes = 512 << 10
+/** Less than this is not written ahead: it is in the write that commits it, one sync less for lone writes to wait for. */
+const fewBytes = 64 << 10
 /** If so much is written ahead of a commit, it is worth tables of its own. */
 const tableBytes = 4 << 20
 /** Sorts after every record. */
@@ -37,6 +39,8 @@ const reading = 'reading the checkpoint'
 const recordsPerProgress = 256
 
 type Batch = ReturnType<Db['batch']>
+/** A record to be put, or deleted where there is no value, before the commit if it is `ahead`. */
+type Change = { readonly ahead: boolean; readonly key: Buffer; readonly value: Buffer | undefined }
 type TakeRecord = (key: Uint8Array, value: Uint8Array, verified: boolean) => void
 
 /** `CheckpointStore` on a LevelDB directory. */
@@ -283,7 +287,9 @@ class Sink implements CheckpointSink {
   readonly #database: Database
   /** The highest key that counts now. */
   readonly #present: Buffer
-  /** What is written with the commit. */
+  /** All that came, while it is little. */
+  #few: Change[] | undefined = []
+  /** Then: what is written with the commit. */
   readonly #last: Batch
   /** What can be written before, and its bytes. */
   #piece: Batch
@@ -307,24 +313,38 @@ class Sink implements CheckpointSink {
   }
 
   put(key: Uint8Array, value: Uint8Array): void {
-    const dbKey = this.#keyOf(key)
-    const bytes = key.length + value.length
-    this.bytes += bytes
-    if (!this.#isAhead(key)) {
-      this.#last.put(dbKey, asBuffer(value))
-      return
-    }
-    if (Buffer.compare(key, this.end) > 0) this.end = dbKey.subarray(1)
-    this.#piece.put(dbKey, asBuffer(value))
-    this.#held += bytes
-    this.#ahead += bytes
-    if (this.#held >= pieceBytes) this.#writePiece()
+    const change = { ahead: this.#isAhead(key), key: this.#keyOf(key), value: asBuffer(value) }
+    if (change.ahead && Buffer.compare(key, this.end) > 0) this.end = change.key.subarray(1)
+    this.#take(change, key.length + value.length)
   }
 
   del(key: Uint8Array): void {
-    const batch = this.#isAhead(key) ? this.#piece : this.#last
-    batch.del(this.#keyOf(key))
-    this.bytes += key.length
+    this.#take({ ahead: this.#isAhead(key), key: this.#keyOf(key), value: undefined }, key.length)
+  }
+
+  #take(change: Change, bytes: number): void {
+    this.bytes += bytes
+    const few = this.#few
+    if (few === undefined) {
+      this.#add(change)
+    } else if (this.bytes < fewBytes) {
+      // What the caller has may change.
+      few.push({ ...change, value: change.value && Buffer.from(change.value) })
+    } else {
+      this.#few = undefined
+      for (const one of few) this.#add(one)
+      this.#add(change)
+    }
+  }
+
+  #add(change: Change): void {
+    const { ahead, key, value } = change
+    addTo(ahead ? this.#piece : this.#last, change)
+    if (!ahead || value === undefined) return
+    const bytes = key.length + value.length
+    this.#held += bytes
+    this.#ahead += bytes
+    if (this.#held >= pieceBytes) this.#writePiece()
   }
 
   /** Whether a record with this key does not count before the commit, and can be written at once. */
@@ -343,6 +363,7 @@ class Sink implements CheckpointSink {
 
   /** The batch for the commit, when all else is written; the sink is used up. Rejects if a piece could not be written. */
   async take(): Promise<Batch> {
+    for (const change of this.#few ?? []) addTo(this.#last, change)
     if (this.#piece.length > 0) this.#writePiece()
     await this.#pieces
     if (this.isLarge) await endTable(this.#database)
@@ -374,6 +395,11 @@ class Sink implements CheckpointSink {
     // Who awaits `drained` or the commit is told; until then the rejection is not unhandled.
     this.#pieces.catch(() => {})
   }
+}
+
+function addTo(batch: Batch, { key, value }: Change): void {
+  if (value === undefined) batch.del(key)
+  else batch.put(key, value)
 }
 
 /** Has LevelDB make a table of what it holds in memory: it does so before it looks at the range that it is to compact. */

@@ -289,6 +289,15 @@ test('the log is trimmed up to the checkpoint before', async () => {
   assert.deepEqual(server.trimmed, [5, 10])
 })
 
+test('the log is trimmed no further than gives space back, and not at all where nothing does', async () => {
+  const server = new Server(10)
+  const { log } = server.logDisk
+  Object.defineProperty(log, 'trimPoint', { value: (zxid: number) => zxid - (zxid % 10) })
+  for (let i = 0; i < 5; i++) await server.busy(5)
+  assert.deepEqual([server.checkpointer.zxid, log.trimmedTo], [25, 20])
+  assert.deepEqual(server.trimmed, [10, 20])
+})
+
 test('after a start the checkpoint that was loaded counts like one that was made', async () => {
   const server = new Server(10)
   await server.busy(5)

@@ -6,7 +6,7 @@ import { InvariantError } from '../../src/base/assert.ts'
 import { LevelCheckpoint } from '../../src/storage/checkpoint.ts'
 import { storageError } from '../../src/storage/errors.ts'
 import { layoutOf } from '../../src/storage/format.ts'
-import { liveFiles } from '../../src/storage/manifest.ts'
+import { liveFiles, logRecords } from '../../src/storage/manifest.ts'
 import { encodeMeta } from '../../src/storage/records.ts'
 import type { CheckpointReader, CheckpointStore } from '../../src/storage/types.ts'
 import { faultyCheckpoint } from '../support/disk.ts'
@@ -278,6 +278,30 @@ describe('the checkpoint', () => {
     // And it stays gone when keys behind it count.
     await commit(storage.checkpoint, 3, { k9: '1' })
     assert.deepEqual(await textsOf(storage.checkpoint), ['a=1', 'k3=1', 'k9=1'])
+  })
+
+  it('that is small is one write, whether its keys are new or not', async (t) => {
+    const dir = await scratchDir(t)
+    const { log, checkpoint } = await openIn(t, dir)
+    await log.append([{ prev: 0, first: 1, last: 9, bytes: Buffer.alloc(0) }])
+    const { checkpointDir } = layoutOf(dir, dir)
+    const writes = async () => {
+      let count = 0
+      for (const name of (await liveFiles(checkpointDir))?.logs ?? [])
+        count += [...logRecords(await readFile(join(checkpointDir, name)))].length
+      return count
+    }
+    const before = await writes()
+    await commit(checkpoint, 1, { a: '1', k3: '1' })
+    const sink = checkpoint.begin()
+    sink.del(Buffer.from('a'))
+    for (const key of ['b', 'k4', 'k5']) sink.put(Buffer.from(key), Buffer.from('2'))
+    await checkpoint.commit(metaAt(2))
+    assert.equal(await writes(), before + 2)
+    assert.deepEqual(await textsOf(checkpoint), ['b=2', 'k3=1', 'k4=2', 'k5=2'])
+    await commit(checkpoint, 3, { b: '3', k6: noise(100_000).toString('hex'), k7: '3' })
+    assert.equal(await writes(), before + 4)
+    assert.deepEqual(await keysOf(checkpoint), ['b', 'k3', 'k4', 'k5', 'k6', 'k7'])
   })
 
   it('that is large has tables of its own for what is new in it, which LevelDB need not merge', async (t) => {
