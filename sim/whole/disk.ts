@@ -333,7 +333,6 @@ class MountedStorage {
         assert(after >= files.trimmedTo, 'the log is read from before its beginning')
         return this.#listed(files.entries.slice(indexAfter(files, after)))
       },
-      trimPoint: (zxid) => zxid,
       trim: (zxid) => {
         assert(zxid <= (files.meta?.zxid ?? 0), `the log is trimmed to ${zxid}, above the checkpoint`)
         return this.#write(queue, () => trim(files, zxid))

@@ -62,6 +62,8 @@ export class Checkpointer {
   #bytes = 0
   /** Checkpoints from which on the log is there, oldest first. */
   #made: readonly Made[]
+  /** Where the log was trimmed to, if it was. */
+  #trimmed: Made | undefined
   #standalone = false
   #paused = false
   /** Who needs the log as far back as it goes now. */
@@ -217,17 +219,17 @@ export class Checkpointer {
   async #trim(): Promise<void> {
     if (this.#holds > 0) return
     const { log, onTrim } = this.#options
-    const notNeeded = this.#made.findLast(
-      ({ transactions, bytes }) =>
-        this.#transactions - transactions >= this.#half || this.#bytes - bytes >= followBytes,
-    )?.zxid
-    if (notNeeded === undefined) return
-    this.#made = this.#made.filter(({ zxid }) => zxid >= notNeeded)
-    const upTo = log.trimPoint(notNeeded)
-    if (upTo <= log.trimmedTo) return
-    onTrim(upTo)
+    const now = this.#madeNow(this.zxid)
+    const upTo = this.#made.findLast((made) => this.#isMuch(made, now))
+    if (upTo === undefined) return
+    this.#made = this.#made.filter(({ zxid }) => zxid >= upTo.zxid)
+    // Appends wait while the log notes where it begins: that is for more than one of many cheap checkpoints.
+    if (upTo.zxid <= log.trimmedTo) return
+    if (this.#trimmed !== undefined && !this.#isMuch(this.#trimmed, upTo)) return
+    onTrim(upTo.zxid)
     try {
-      await log.trim(upTo)
+      await log.trim(upTo.zxid)
+      this.#trimmed = upTo
     } catch (error) {
       if (!(error instanceof StorageError)) {
         this.#options.onFatal(error)
@@ -238,6 +240,11 @@ export class Checkpointer {
         'the log could not be trimmed; it keeps growing until the next checkpoint',
       )
     }
+  }
+
+  /** Whether what was applied between the two is as much as the log keeps for others. */
+  #isMuch(from: Made, to: Made): boolean {
+    return to.transactions - from.transactions >= this.#half || to.bytes - from.bytes >= followBytes
   }
 
   /** Slice by slice, with what else there is to do in between. */

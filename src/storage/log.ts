@@ -274,13 +274,6 @@ export class LevelLog implements LogStore {
     await this.#clearing
   }
 
-  /** Space is given back by segments; to forget less would cost a write of the state that appends have to wait for. */
-  trimPoint(zxid: number): number {
-    const { list } = this.#segments
-    const { start } = list.findLast((segment) => segment.start <= zxid) ?? (list[0] as Segment)
-    return Math.max(start, this.trimmedTo)
-  }
-
   async trim(zxid: number): Promise<void> {
     const needed = this.#options.checkpointZxid()
     assert(

@@ -46,8 +46,6 @@ export interface LogStore {
    * Verifies checksum and contiguity, throws StorageError at a hole. `after` is not below `trimmedTo` (asserted).
    */
   read(after: number): AsyncIterable<Entry>
-  /** How far to trim for what is not needed up to `zxid`: where an entry ends, and no further than gives space back. */
-  trimPoint(zxid: number): number
   /**
    * Forgets entries with `last` <= `zxid`. That they are forgotten is durable at once; the space is given back in the
    * background, and it resolves when that is done. May run beside appends. `zxid` is where an entry ends, or not above

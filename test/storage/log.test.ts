@@ -141,26 +141,6 @@ describe('the log', () => {
     assert.deepEqual(await readAll(log, 1), other)
   })
 
-  it('gives space back by segments, and says how far that is worth trimming', async (t) => {
-    const dir = await scratchDir(t)
-    const storage = await openIn(t, dir, { segmentBytes: 10_000 })
-    const { log } = storage
-    for (const entry of entriesAfter(0, Array(21).fill(1)).map(large)) await log.append([entry])
-    await checkpointAt(storage, 21)
-    const [, second, third] = (await segmentsIn(dir)).map((name) => Number(name))
-    assert.deepEqual([second, third], [2, 3])
-    assert.deepEqual([log.trimPoint(0), log.trimPoint(5)], [0, 0])
-    const point = log.trimPoint(15)
-    assert.ok(point > 5 && point < 15)
-    await log.trim(point)
-    assert.deepEqual(await segmentsIn(dir), ['000002', '000003'])
-    assert.deepEqual([log.trimPoint(0), log.trimPoint(point), log.trimPoint(15)], [point, point, point])
-    await log.trim(15)
-    assert.deepEqual([log.trimPoint(15), log.trimmedTo], [15, 15])
-    assert.deepEqual(await segmentsIn(dir), ['000002', '000003'])
-    assert.ok(log.trimPoint(21) > 15)
-  })
-
   it('deletes a segment only when nobody reads it any more', async (t) => {
     const dir = await scratchDir(t)
     const storage = await openIn(t, dir, { segmentBytes: 10_000 })

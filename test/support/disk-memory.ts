@@ -110,7 +110,6 @@ export function memoryLog(): MemoryLog {
       assert(after >= trimmedTo, 'the log is read from before its beginning')
       return listed(entries.filter((entry) => entry.last > after))
     },
-    trimPoint: (zxid) => zxid,
     async trim(zxid) {
       await Promise.resolve()
       if (zxid <= trimmedTo) return

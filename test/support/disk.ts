@@ -55,7 +55,6 @@ export function faultyLog(inner: LogStore): { log: LogStore; faults: DiskFaults 
     append: (entries) => gate.write(() => inner.append(entries)),
     truncate: (zxid) => gate.write(() => inner.truncate(zxid)),
     saveEpochs: (epochs) => gate.write(() => inner.saveEpochs(epochs)),
-    trimPoint: (zxid) => inner.trimPoint(zxid),
     trim: (zxid) => gate.write(() => inner.trim(zxid)),
     read: (after) => inner.read(after),
     reopen: () => gate.reopen(() => inner.reopen()),
