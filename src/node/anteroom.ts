@@ -14,31 +14,37 @@ const waitMsMax = 250
 export class Anteroom {
   readonly #clock: Clock
   #waiting = new Set<Connection>()
+  readonly #onDue: () => void
   #timer: Timer | undefined
   #isOpening = false
 
-  constructor(clock: Clock) {
+  /** `onDue` is called when some have waited long enough: `open` is to follow. */
+  constructor(clock: Clock, onDue: () => void) {
     this.#clock = clock
+    this.#onDue = onDue
   }
 
   /** Keeps a connection until `open`, or until it has waited long enough; false if it has, and is to go on as things are. */
   admit(connection: Connection): boolean {
     if (this.#isOpening) return false
     this.#waiting.add(connection)
-    this.#timer ??= this.#clock.after(waitMsMax, () => this.open())
+    this.#timer ??= this.#clock.after(waitMsMax, this.#onDue)
     return true
   }
 
   /** All go on. */
   open(): void {
-    if (this.#waiting.size === 0) return
-    this.#timer?.cancel()
+    if (this.#timer === undefined) return
+    this.#timer.cancel()
     this.#timer = undefined
     const waiting = this.#waiting
     this.#waiting = new Set()
     this.#isOpening = true
-    for (const connection of waiting) connection.waited()
-    this.#isOpening = false
+    try {
+      for (const connection of waiting) connection.waited()
+    } finally {
+      this.#isOpening = false
+    }
   }
 
   /** It is gone. */

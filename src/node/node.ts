@@ -177,7 +177,7 @@ export class Node implements Backend, PeerHandler {
       onEnd: () => this.#readOnlyEnds(),
     })
     this.#flushes = new Flushes(clock)
-    this.#anteroom = new Anteroom(clock)
+    this.#anteroom = new Anteroom(clock, () => this.#guard(() => this.#anteroom.open()))
     this.#inFlight = new InFlight(clock, (ms) => this.stats.quorumAckLatency.record(ms))
     this.#requests = new Requests(batchOptions(config))
     this.#members = new Members(config, tree)

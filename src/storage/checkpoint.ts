@@ -315,14 +315,14 @@ class Sink implements CheckpointSink {
   put(key: Uint8Array, value: Uint8Array): void {
     const change = { ahead: this.#isAhead(key), key: this.#keyOf(key), value: asBuffer(value) }
     if (change.ahead && Buffer.compare(key, this.end) > 0) this.end = change.key.subarray(1)
-    this.#take(change, key.length + value.length)
+    this.#collect(change, key.length + value.length)
   }
 
   del(key: Uint8Array): void {
-    this.#take({ ahead: this.#isAhead(key), key: this.#keyOf(key), value: undefined }, key.length)
+    this.#collect({ ahead: this.#isAhead(key), key: this.#keyOf(key), value: undefined }, key.length)
   }
 
-  #take(change: Change, bytes: number): void {
+  #collect(change: Change, bytes: number): void {
     this.bytes += bytes
     const few = this.#few
     if (few === undefined) {

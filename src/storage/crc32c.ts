@@ -57,6 +57,7 @@ const roomBytes = 16 << 10
 /** Then what is given to others. */
 const roomsAt = tableBytes + roomBytes
 const checkedRooms = 2
+/** Of each. */
 export const checkedBytes: number = 256 << 10
 const pageBytes = 64 << 10
 

@@ -14,7 +14,7 @@ const read = (xid: number) => request(xid, Op.exists, body.pathWatch('/'))
 async function early(t: TestContext) {
   const lone = await loneConnection(t)
   const clock = manualClock()
-  const anteroom = new Anteroom(clock)
+  const anteroom: Anteroom = new Anteroom(clock, () => anteroom.open())
   lone.backend.serving = false
   lone.backend.anteroom = anteroom
   return { ...lone, clock, anteroom }
@@ -85,8 +85,30 @@ test('one that has gone is not waited for', async (t) => {
   const closed = once(lone.socket, 'close')
   lone.client.destroy()
   await closed
+  await lone.clock.advance(250)
   lone.backend.serving = true
   lone.anteroom.open()
   await turn()
   assert.equal(lone.backend.submitted.length, 0)
+})
+
+test('the time of one that comes later begins when it comes', async (t) => {
+  const first = await early(t)
+  first.client.send(hello())
+  await arrived(first, hello().length)
+  const gone = once(first.socket, 'close')
+  first.client.destroy()
+  await gone
+  await first.clock.advance(250)
+
+  const second = await loneConnection(t)
+  second.backend.serving = false
+  second.backend.anteroom = first.anteroom
+  second.client.send(hello())
+  await arrived(second, hello().length)
+  const closed = once(second.socket, 'close')
+  await first.clock.advance(249)
+  assert.equal(second.connection.isClosed, false)
+  await first.clock.advance(1)
+  await closed
 })
