@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { crc32c, maskedCrc32c } from '../../src/storage/crc32c.ts'
+import { checkedBytes, crc32c, maskedCrc32c, roomsForChecks } from '../../src/storage/crc32c.ts'
 
 /** A bit at a time. */
 function slowly(bytes: Uint8Array): number {
@@ -37,6 +37,27 @@ test('any length from any place, in one step or in many', () => {
     }
   for (const end of [16_383, 16_384, 16_385, 16_400, 32_768, 65_537, 70_000])
     assert.equal(crc32c(bytes, 3, end), slowly(bytes.subarray(3, end)), `3 to ${end}`)
+})
+
+test('bytes that lie in a room for them are checked there, and no room is part of another', () => {
+  const rooms = roomsForChecks()
+  const content = rooms.map((_, i) => mixed(checkedBytes).reverse().fill(i, 0, 3))
+  for (const [i, room] of rooms.entries()) room.set(content[i] as Buffer)
+  for (const [i, room] of rooms.entries()) {
+    const bytes = content[i] as Buffer
+    assert.equal(room.length, checkedBytes)
+    for (const [start, end] of [
+      [0, checkedBytes],
+      [0, 15],
+      [1, 17],
+      [3, 70_001],
+      [checkedBytes - 40, checkedBytes],
+    ] as const) {
+      assert.equal(crc32c(room, start, end), slowly(bytes.subarray(start, end)), `${start} to ${end}`)
+      assert.equal(crc32c(room.subarray(start), 0, end - start), slowly(bytes.subarray(start, end)))
+    }
+    assert.ok(room.equals(bytes))
+  }
 })
 
 test('a masked checksum is turned by 15 bits, and a constant is added', () => {
