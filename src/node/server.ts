@@ -98,7 +98,7 @@ export async function startServer(
         { role, client: bound.map(describeAddress), zxid: formatZxid(tree.zxid), znodes },
         `ready to serve clients on ${bound.map(describeAddress).join(' and ')}${loopbackHint(config)}`,
       )
-      disk.begin()
+      disk.measure()
       parts.onServing?.()
     }
     const memberFiles = keepMemberFiles(config, logger)
@@ -300,10 +300,9 @@ async function saveMembership(config: Config, membership: Membership, logger: Lo
   }
 }
 
-/** Keeps the size on disk at hand, since asking the file system takes its time; not while it starts. */
+/** Keeps the size on disk at hand, since asking the file system takes its time; not while it starts: every so often, and when it serves. */
 function measureDisk(storage: Storage, clock: Clock) {
   let bytes = { data: 0, log: 0 }
-  let begun = false
   let stopped = false
   const measure = async (): Promise<void> => {
     try {
@@ -311,17 +310,13 @@ function measureDisk(storage: Storage, clock: Clock) {
     } catch {
       // Files come and go while they are counted; the next measurement will do.
     }
-    if (!stopped) clock.after(diskMeasureMs, () => void measure())
   }
-  const begin = () => {
-    if (begun || stopped) return
-    begun = true
-    void measure()
+  const plan = () => {
+    if (!stopped) clock.after(diskMeasureMs, () => void measure().then(plan))
   }
-  // Or when it serves, if that is sooner.
-  clock.after(diskMeasureMs, begin)
+  plan()
   return {
-    begin,
+    measure: () => void measure(),
     bytes: () => bytes,
     stop: () => {
       stopped = true

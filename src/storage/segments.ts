@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { assert } from '../base/assert.ts'
 import { tableBytes } from './calm.ts'
 import { type Db, type DbOptions, mappedBytesMax, openDirectory } from './database.ts'
-import { bytesBelow, bytesIn, ignoreMissing, syncDirectory, syncLevelLogs } from './files.ts'
+import { bytesIn, ignoreMissing, syncDirectory, syncLevelLogs } from './files.ts'
 
 /**
  * LevelDB has what is appended in memory and in its write-ahead file, and makes a table of it when it is more than this: more
@@ -177,7 +177,7 @@ export class Segments {
   async renew(): Promise<void> {
     this.closeIdle()
     const { active } = this
-    if (active.readers > 0 || (await bytesBelow(active.dir)) < mappedBytesMax) return
+    if (active.readers > 0 || bytesIn(active.dir) < mappedBytesMax) return
     await active.db.close()
     await this.opened(active)
   }

@@ -22,9 +22,7 @@ export function setLong(words: Int32Array, at: number, value: number): void {
 /** Writes a stamp: a zxid from 0, and the time or what is nearest to it from 0 to `timeMax`. */
 export function setStamp(words: Int32Array, at: number, zxid: number, timeMs: number): void {
   const time = timeMs < 0 ? 0 : timeMs > timeMax ? timeMax : timeMs
-  words[at] = zxid
-  words[at + 1] = time
-  words[at + 2] = Math.floor(zxid / half) | (Math.floor(time / half) << zxidHighBits)
+  setStampOfHalves(words, at, Math.floor(zxid / half), zxid | 0, Math.floor(time / half), time | 0)
 }
 
 /** The same from two longs, each as the upper and the lower word that it has: without a number that V8 would box. */

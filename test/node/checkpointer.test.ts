@@ -85,6 +85,14 @@ class Server {
     await this.quiet()
   }
 
+  /** A second later: as many transactions as make a cheap checkpoint of a server with a snapCount of a million, of so many bytes. */
+  async sixteenth(bytes: number): Promise<void> {
+    await this.run(create2())
+    this.clock.advance(1000)
+    this.checkpointer.applied(62_500, bytes)
+    await this.quiet()
+  }
+
   /** Lets a checkpoint under way come to its end. */
   async quiet(): Promise<void> {
     for (let i = 0; i < 200; i++) {
@@ -221,16 +229,10 @@ test('cheap checkpoints leave the log half of snapCount, so that servers that la
 test('of large transactions the log keeps 32 MiB', async () => {
   const server = new Server(1_000_000)
   const { log } = server.logDisk
-  const made = async () => {
-    await server.run(create2())
-    server.clock.advance(1000)
-    server.checkpointer.applied(62_500, 20 << 20)
-    await server.quiet()
-  }
-  await made()
-  await made()
+  await server.sixteenth(20 << 20)
+  await server.sixteenth(20 << 20)
   assert.deepEqual([server.done.length, log.trimmedTo], [2, 0])
-  await made()
+  await server.sixteenth(20 << 20)
   assert.deepEqual([server.done.length, log.trimmedTo], [3, 1])
 })
 
@@ -292,16 +294,9 @@ test('the log is trimmed up to the checkpoint before', async () => {
 test('the log is trimmed when that is worth the write, and not by every checkpoint', async () => {
   const server = new Server(1_000_000)
   const { log } = server.logDisk
-  // Cheap ones: a fiftieth of the transactions after which there would be one anyway.
-  const made = async () => {
-    await server.run(create2())
-    server.clock.advance(1000)
-    server.checkpointer.applied(62_500, 1 << 20)
-    await server.quiet()
-  }
   const at: number[] = []
   for (let i = 0; i < 24; i++) {
-    await made()
+    await server.sixteenth(1 << 20)
     at.push(log.trimmedTo)
   }
   assert.equal(server.done.length, 24)

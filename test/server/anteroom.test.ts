@@ -6,22 +6,50 @@ import { Anteroom } from '../../src/node/anteroom.ts'
 import { manualClock } from '../support/in-process.ts'
 import { body, Op } from '../support/raw-client.ts'
 import { type Lone, loneConnection } from '../support/robust-backend.ts'
-import { hello, request } from '../support/robust-wire.ts'
+import { hello, request, turn } from '../support/robust-wire.ts'
 
 const read = (xid: number) => request(xid, Op.exists, body.pathWatch('/'))
 
-/** A connection to a server that does not serve yet. */
-async function early(t: TestContext) {
-  const lone = await loneConnection(t)
+function newRoom() {
   const clock = manualClock()
   const anteroom: Anteroom = new Anteroom(clock, () => anteroom.open())
-  lone.backend.serving = false
-  lone.backend.anteroom = anteroom
-  return { ...lone, clock, anteroom }
+  return { clock, anteroom }
 }
 
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
+/** A connection to a server that does not serve yet. */
+async function early(t: TestContext, room = newRoom()) {
+  const lone = await loneConnection(t)
+  lone.backend.serving = false
+  lone.backend.anteroom = room.anteroom
+  return { ...lone, clock: room.clock, anteroom: room.anteroom }
+}
+
+/** One whose handshake is there. */
+async function waiting(t: TestContext, room = newRoom()) {
+  const lone = await early(t, room)
+  lone.client.send(hello())
+  await arrived(lone, hello().length)
+  return lone
+}
+
+/** The client of a connection goes, and the server has noticed. */
+async function leaves({ client, socket }: Lone): Promise<void> {
+  const closed = once(socket, 'close')
+  client.destroy()
+  await closed
+}
+
+/** It is closed when it has waited for 250 ms, and not before. */
+async function isClosedInTime({
+  socket,
+  clock,
+  connection,
+}: Awaited<ReturnType<typeof early>>): Promise<void> {
+  await clock.advance(249)
+  assert.equal(connection.isClosed, false)
+  const closed = once(socket, 'close')
+  await clock.advance(1)
+  await closed
 }
 
 /** Resolves when the server has read this many bytes of its client's. */
@@ -66,25 +94,15 @@ test('the pieces of a handshake may come before and after the server serves', as
 })
 
 test('one that has waited long enough in vain is closed without an answer', async (t) => {
-  const lone = await early(t)
-  lone.client.send(hello())
-  await arrived(lone, hello().length)
-  await lone.clock.advance(249)
-  assert.equal(lone.connection.isClosed, false)
-  const closed = once(lone.socket, 'close')
-  await lone.clock.advance(1)
-  await closed
+  const lone = await waiting(t)
+  await isClosedInTime(lone)
   assert.equal(lone.backend.stats.closedWhileNotServing, 1)
   assert.equal(lone.backend.submitted.length, 0)
 })
 
 test('one that has gone is not waited for', async (t) => {
-  const lone = await early(t)
-  lone.client.send(hello())
-  await arrived(lone, hello().length)
-  const closed = once(lone.socket, 'close')
-  lone.client.destroy()
-  await closed
+  const lone = await waiting(t)
+  await leaves(lone)
   await lone.clock.advance(250)
   lone.backend.serving = true
   lone.anteroom.open()
@@ -93,22 +111,8 @@ test('one that has gone is not waited for', async (t) => {
 })
 
 test('the time of one that comes later begins when it comes', async (t) => {
-  const first = await early(t)
-  first.client.send(hello())
-  await arrived(first, hello().length)
-  const gone = once(first.socket, 'close')
-  first.client.destroy()
-  await gone
+  const first = await waiting(t)
+  await leaves(first)
   await first.clock.advance(250)
-
-  const second = await loneConnection(t)
-  second.backend.serving = false
-  second.backend.anteroom = first.anteroom
-  second.client.send(hello())
-  await arrived(second, hello().length)
-  const closed = once(second.socket, 'close')
-  await first.clock.advance(249)
-  assert.equal(second.connection.isClosed, false)
-  await first.clock.advance(1)
-  await closed
+  await isClosedInTime(await waiting(t, first))
 })

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { body, Op } from '../support/raw-client.ts'
 import { type Lone, loneConnection } from '../support/robust-backend.ts'
-import { hello, request } from '../support/robust-wire.ts'
+import { hello, request, turn } from '../support/robust-wire.ts'
 
 const sync = (xid: number) => request(xid, Op.sync, body.path('/'))
 const write = (xid: number) => request(xid, Op.setData, body.setData('/', ''))
@@ -20,10 +20,6 @@ async function open(t: Parameters<typeof loneConnection>[0]): Promise<Lone & { r
   const xids: number[] = []
   lone.client.onFrame = ({ xid }) => xids.push(xid)
   return { ...lone, xids }
-}
-
-function turn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
 }
 
 async function turns(count = 10): Promise<void> {
