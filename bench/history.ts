@@ -1,6 +1,9 @@
 // What is known of earlier runs of the side-by-side measurement: a line of JSON for each, and whether a new run has lost
 // against them. Pure but for reading and appending the file.
 import { appendFileSync, existsSync, readFileSync } from 'node:fs'
+import type { CpuInfo } from 'node:os'
+
+export type Processor = Pick<CpuInfo, 'times'>
 
 /** Runs on machines that differ in any of it are not compared. */
 export type Machine = {
@@ -27,7 +30,7 @@ export type Run = {
   /** With a `+` when there were changes that are not committed. */
   readonly commit: string
   readonly machine: Machine
-  /** The load average of the last minute, before it began. */
+  /** How many processors others kept at work before it began; of the first runs it is the load average. */
   readonly load: number
   readonly against: 'apache' | 'floor'
   /** Measured time of each scenario and how often. */
@@ -94,6 +97,22 @@ function kindOf({ cpus, model, memoryGiB, kernel, node }: Machine): string {
 /** Figures of a machine that others keep busy are no measure: neither trusted nor compared with. */
 export function isBusy(load: number, processors: number): boolean {
   return load > processors / 2
+}
+
+/** How many processors were at work between two times, each of which has all of them in the same order. */
+export function processorsAtWork(before: readonly Processor[], after: readonly Processor[]): number {
+  let atWork = 0
+  for (const [i, { times }] of after.entries()) {
+    const from = before[i]?.times ?? times
+    const working = workOf(times) - workOf(from)
+    const all = working + times.idle - from.idle
+    if (all > 0) atWork += working / all
+  }
+  return atWork
+}
+
+function workOf({ user, nice, sys, irq }: Processor['times']): number {
+  return user + nice + sys + irq
 }
 
 /** Earlier runs that a run can be held against. */

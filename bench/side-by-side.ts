@@ -3,14 +3,14 @@
 // them was measured once (floors.json), and zabd is compared to them now.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { cpus, loadavg, release, totalmem } from 'node:os'
+import { cpus, release, totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Session } from '../src/client/session.ts'
 import { freePort, pause, until } from '../test/interop/harness/ports.ts'
 import { endGroup, startGroup } from '../test/interop/harness/processes.ts'
 import type { Machine, Ratios, Run } from './history.ts'
-import { isBusy, median } from './history.ts'
+import { isBusy, median, processorsAtWork } from './history.ts'
 import {
   type Figures,
   measure,
@@ -50,6 +50,8 @@ const warmUpMs = 4000
 const settleMs = 300
 /** Between two measurements, for what the first left to do. */
 const restMs = 100
+/** How long the machine is watched before. */
+const watchedMs = 3000
 /** A client that is at work for a larger share of its time measures itself. */
 const busyLimit = 0.9
 const floorProgram = fileURLToPath(new URL('./floor.js', import.meta.url))
@@ -62,11 +64,18 @@ export function hasJava(): boolean {
   return works('java', '-version') && works('mvn', '-version')
 }
 
+/** How many processors are at work in the next seconds. The load average would have what was built before, for a minute. */
+async function watchMachine(): Promise<number> {
+  const before = cpus()
+  await pause(watchedMs)
+  return processorsAtWork(before, cpus())
+}
+
 /** Measures, and prints a table row by row. */
 export async function runSideBySide(options: Options): Promise<Run> {
-  const load = loadavg()[0] ?? 0
+  const load = await watchMachine()
   if (isBusy(load, cpus().length)) {
-    console.log(`the machine is busy (load average ${load.toFixed(1)}): trust no figure of this run`)
+    console.log(`the machine is busy (${load.toFixed(1)} processors at work): trust no figure of this run`)
   }
   const measured = options.measured === 'apache' ? await apache() : zabd()
   const other = options.against === 'apache' ? await apache() : undefined

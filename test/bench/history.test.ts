@@ -8,6 +8,7 @@ import {
   losses,
   type Machine,
   median,
+  processorsAtWork,
   type Ratios,
   type Run,
   readHistory,
@@ -140,4 +141,11 @@ test('sections are named on the command line', () => {
   assert.deepEqual(sectionsOf(undefined), defaults.sections)
   assert.deepEqual(sectionsOf('three-servers'), ['three servers'])
   assert.throws(() => sectionsOf('four'), /four is not standalone or three-servers/)
+})
+
+test('processors at work are counted from what they did between two times', () => {
+  const at = (user: number, idle: number) => ({ times: { user, nice: 0, sys: user, irq: 0, idle } })
+  const before = [at(100, 1000), at(200, 1000), at(0, 0)]
+  assert.equal(processorsAtWork(before, before), 0)
+  assert.equal(processorsAtWork(before, [at(125, 1050), at(250, 1000), at(0, 100)]), 1.5)
 })
