@@ -3,24 +3,32 @@ import { test } from 'node:test'
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 import { keepYoungGenerationSmall } from '../../src/cli/young-generation.ts'
 
+/** More than it begins with and less than it grows to. */
+const grown = 8 << 20
+
 function youngBytes(): number {
   return getHeapSpaceStatistics().find((space) => space.space_name === 'new_space')?.space_size ?? 0
 }
 
-/** Makes what survives collections, some 100 bytes each, until `enough`; at most `max` of them. */
-function survive(max: number, enough: () => boolean = () => false): void {
+/**
+ * Makes `count` objects of some 100 bytes that survive collections. Gives the least that the young generation had meanwhile:
+ * Node.js 24 lets it have more for a while when V8 is about to have marked its heap, and takes that back.
+ */
+function survive(count: number): number {
   const kept: object[] = []
-  while (kept.length < max && !enough()) for (let i = 0; i < 10_000; i++) kept.push({ i, more: [i, i] })
+  let least = Number.POSITIVE_INFINITY
+  while (kept.length < count) {
+    for (let i = 0; i < 10_000; i++) kept.push({ i, more: [i, i] })
+    least = Math.min(least, youngBytes())
+  }
+  return least
 }
-
-/** More than it begins with, whose size goes up and down a little, and less than it grows to. */
-const grown = 8 << 20
 
 test('the young generation does not grow, and would otherwise', () => {
   keepYoungGenerationSmall()
   survive(400_000)
-  assert.ok(youngBytes() < grown)
+  assert.ok(survive(400_000) < grown)
   setFlagsFromString('--semi-space-growth-factor=2')
-  survive(4_000_000, () => youngBytes() > grown)
-  assert.ok(youngBytes() > grown)
+  survive(400_000)
+  assert.ok(survive(400_000) > grown)
 })
