@@ -135,6 +135,8 @@ export class Load {
   readonly #zxids = new Set<bigint>()
   readonly #sequentialPaths = new Set<string>()
   readonly #sessions = new Set<bigint>()
+  /** What was to bring the server away is done. */
+  #isOver = false
   /** Every zxid given from now on must be above. */
   #floor = 0n
   #highest = 0n
@@ -148,6 +150,10 @@ export class Load {
     return this.#highest
   }
 
+  get isOver(): boolean {
+    return this.#isOver
+  }
+
   /** Makes the znodes that the load works below. */
   async prepare(port: number): Promise<void> {
     const client = await connect({ port })
@@ -156,11 +162,17 @@ export class Load {
     await client.close()
   }
 
-  /** Runs all clients until the server goes away, which `end` has to bring about. */
+  /**
+   * Runs all clients until the server goes away or has no leader, which `end` has to bring about. One that came just then may
+   * have been let in when there was another: it ends when `end` is done.
+   */
   async run(port: number, end: () => Promise<void>): Promise<void> {
+    this.#isOver = false
     const running = Promise.all(this.clients.map((client) => client.run(port)))
     running.catch(() => {})
     await end()
+    this.#isOver = true
+    for (const client of this.clients) client.endIfIdle()
     await running
   }
 
@@ -266,6 +278,7 @@ export class LoadClient {
         this.#client = undefined
         this.#credentials = undefined
         this.#state = { ...this.#state, open: true }
+        if (this.#load.isOver) return
       }
     } catch (error) {
       if (!isGone(error)) throw error
@@ -298,6 +311,10 @@ export class LoadClient {
   async #write(client: RawClient): Promise<void> {
     const depth = 1 + Math.floor(this.#random() * inFlightMax)
     const next = () => {
+      if (this.#load.isOver) {
+        this.endIfIdle()
+        return
+      }
       while (this.#failure === undefined && !client.isClosed && this.#inFlight.length < depth) {
         if (this.#inFlight.at(-1)?.type === 'close' || !this.#state.open) return
         this.#send(client, this.#draw(), next)
@@ -305,6 +322,11 @@ export class LoadClient {
     }
     next()
     await client.closed(120_000)
+  }
+
+  /** When what it has sent is answered its connection ends, with no more requests on it. */
+  endIfIdle(): void {
+    if (this.#inFlight.length === 0) void this.#client?.drop()
   }
 
   #send(client: RawClient, request: Request, next: () => void): void {
