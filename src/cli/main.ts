@@ -12,7 +12,7 @@ import { type BenchFlags, runBench } from './bench.ts'
 import { ExitCode } from './exit.ts'
 import { type LogFormat, type Machine, runStart } from './start.ts'
 import { runStatus } from './status.ts'
-import { keepYoungGenerationSmall } from './young-generation.ts'
+import { holdYoungGeneration } from './young-generation.ts'
 
 /** Flags of `zabd start` that stand for a key of zoo.cfg: flag, key, help. */
 const settingFlags: readonly (readonly [flag: string, key: string, help: string])[] = [
@@ -311,8 +311,12 @@ function thisProcess(): Machine {
     exit: (code) => process.exit(code),
     createLogger: async (options) => (await import('../base/log.ts')).createLogger(options),
     startServer: (config, logger) => {
-      keepYoungGenerationSmall()
-      return startServer(config, logger, { onServing: () => void makeRoomForDescriptors() })
+      const release = holdYoungGeneration()
+      const onServing = () => {
+        release()
+        void makeRoomForDescriptors()
+      }
+      return startServer(config, logger, { onServing })
     },
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
-import { keepYoungGenerationSmall } from '../../src/cli/young-generation.ts'
+import { getHeapSpaceStatistics } from 'node:v8'
+import { holdYoungGeneration } from '../../src/cli/young-generation.ts'
 
 /** More than it begins with and less than it grows to. */
 const grown = 8 << 20
@@ -24,11 +24,11 @@ function survive(count: number): number {
   return least
 }
 
-test('the young generation does not grow, and would otherwise', () => {
-  keepYoungGenerationSmall()
+test('the young generation does not grow while it is held, and does when it is released', () => {
+  const release = holdYoungGeneration()
   survive(400_000)
   assert.ok(survive(400_000) < grown)
-  setFlagsFromString('--semi-space-growth-factor=2')
+  release()
   survive(400_000)
   assert.ok(survive(400_000) > grown)
 })
