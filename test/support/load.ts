@@ -163,8 +163,9 @@ export class Load {
   }
 
   /**
-   * Runs all clients until the server goes away or has no leader, which `end` has to bring about. One that came just then may
-   * have been let in when there was another: it ends when `end` is done.
+   * Runs all clients until the server goes away or has no leader, which `end` has to bring about when enough is `acknowledged`.
+   * It must end their connections itself; but one that was opened after that may have been let in when there was another
+   * leader: that ends when `end` is done.
    */
   async run(port: number, end: () => Promise<void>): Promise<void> {
     this.#isOver = false
@@ -176,13 +177,14 @@ export class Load {
     await running
   }
 
-  /** Waits until so many writes have been acknowledged. */
+  /** Waits until so many writes have been acknowledged: then the server goes. */
   async acknowledged(count: number): Promise<void> {
     const deadline = performance.now() + 15_000
     while (this.counts.acknowledged < count) {
       assert.ok(performance.now() < deadline, `only ${this.counts.acknowledged} writes were acknowledged`)
       await new Promise((resolve) => setImmediate(resolve))
     }
+    for (const client of this.clients) client.serverGoes()
   }
 
   /**
@@ -254,6 +256,8 @@ export class LoadClient {
   readonly #random: () => number
   readonly #load: Load
   #client: RawClient | undefined
+  /** Its connection when the server was about to go, which must end that. */
+  #lastOfServer: RawClient | undefined
   #credentials: { sessionId: bigint; passwd: Buffer } | undefined
   #state: State = nothingYet
   #inFlight: Request[] = []
@@ -324,9 +328,13 @@ export class LoadClient {
     await client.closed(120_000)
   }
 
-  /** When what it has sent is answered its connection ends, with no more requests on it. */
+  serverGoes(): void {
+    this.#lastOfServer = this.#client
+  }
+
+  /** When what it has sent is answered its connection ends, with no more requests on it, unless the server has to do that. */
   endIfIdle(): void {
-    if (this.#inFlight.length === 0) void this.#client?.drop()
+    if (this.#inFlight.length === 0 && this.#client !== this.#lastOfServer) void this.#client?.drop()
   }
 
   #send(client: RawClient, request: Request, next: () => void): void {
