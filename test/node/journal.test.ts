@@ -2,6 +2,7 @@
 // after a failure.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { makeZxid } from '../../src/base/zxid.ts'
 import { Journal } from '../../src/node/journal.ts'
 import type { Entry } from '../../src/zab/types.ts'
 import { faultyLog } from '../support/disk.ts'
@@ -42,6 +43,15 @@ test('what gathers while the disk is busy goes there as one write, and is report
   await journal.settled()
   assert.deepEqual(told, ['durable 1, 1', 'durable 7, 6'])
   assert.deepEqual([journal.idle, faults.syncs], [true, 2])
+})
+
+test('transactions of several epochs in one write are counted, and not the zxids between them', async () => {
+  const { told, journal } = setUp()
+  const next = makeZxid(1, 1)
+  journal.append(entry(1, 3))
+  journal.append({ ...entry(next, next + 1), prev: 3 })
+  await journal.settled()
+  assert.deepEqual(told, [`durable ${next + 1}, 5`])
 })
 
 test('an entry waits until it is told to begin, with those that come meanwhile, and never when the disk is at work', async () => {
