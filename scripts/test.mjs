@@ -43,7 +43,8 @@ const running = new Set()
 
 /** Below the ports that the system gives to outgoing connections. */
 const [firstPort, lastPort] = (process.env.ZABD_TEST_PORTS ?? '15000-31999').split('-').map(Number)
-const workers = availableParallelism()
+/** Each waits for the disk a part of its time. */
+const workers = availableParallelism() + 1
 
 /** Ports for the servers of the files that this worker runs: none of the others' files takes one between a test's probe and its use. */
 function portsOf(worker) {
