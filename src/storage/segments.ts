@@ -188,7 +188,8 @@ export class Segments {
    */
   async makeTables(): Promise<void> {
     for (const segment of this.#list.toReversed()) {
-      if (!isWorthTable(segment) || this.#closed) continue
+      // A trim may have taken it away while a table was made of another one: it is being deleted, or is gone.
+      if (!isWorthTable(segment) || this.#closed || !this.#list.includes(segment)) continue
       this.retain([segment])
       try {
         // Opening makes a table of all that is in none, and so does compacting a range that no key is in.

@@ -32,6 +32,30 @@ describe('segments of the log', () => {
     assert.deepEqual(await keysIn(segments), [1, 2, 3, 4, 5, 6, 7, 8])
   })
 
+  it('that go while a table is made of another one get none', async (t) => {
+    const segments = await createIn(t)
+    const [old, newest] = [segments.active, await segments.prepare()]
+    for (const key of [1, 2]) await write(old, key)
+    segments.replace([old, newest])
+    for (const key of [3, 4]) await write(newest, key)
+    let goOn: () => void = () => assert.fail('nobody waits')
+    const removed = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const { db } = newest
+    const compactRange = db.compactRange.bind(db)
+    t.mock.method(db, 'compactRange', async (start: Buffer, end: Buffer) => {
+      await removed
+      await compactRange(start, end)
+    })
+    const making = segments.makeTables()
+    for (const segment of segments.replace([newest])) await segments.remove(segment)
+    goOn()
+    await making
+    assert.deepEqual(await tablesOf(segments), [1])
+    assert.deepEqual(await readdir(join(newest.dir, '..')), ['000002'])
+  })
+
   it('are opened for each who reads, and closed when the last one is done', async (t) => {
     const segments = await createIn(t)
     const [full, newest] = [segments.active, await segments.prepare()]
