@@ -1,7 +1,8 @@
 // Every file of a log in several segments is cut and has bits flipped at many places. Whatever the damage, opening and reading must either say
 // that the log is damaged or give a clean prefix of what was written; after a clean stop nothing less than all of it.
 import assert from 'node:assert/strict'
-import { cp, open, readdir, rm, stat, truncate } from 'node:fs/promises'
+import { cpSync, rmSync } from 'node:fs'
+import { open, readdir, rm, stat, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, it, type TestContext } from 'node:test'
 import { openStorage } from '../../src/storage/open.ts'
@@ -131,11 +132,12 @@ async function damageEverywhere(t: TestContext, dir: string, check: (seen: strin
     const size = await writtenBytes(join(dir, 'zabd', name))
     for (const damage of damagesOf(size, name)) {
       const copy = join(scratch, 'copy')
-      await cp(dir, copy, { recursive: true })
+      // Thousands of small files: handing each to a thread and back takes longer than copying it does.
+      cpSync(dir, copy, { recursive: true, filter: (path) => !/LOG(\.old)?$/.test(path) })
       await damage.apply(join(copy, 'zabd', name))
       const what = `${name} of ${size} bytes, ${damage.what}`
       outcomes[await openAndCheck(copy, what, check)]++
-      await rm(copy, { recursive: true })
+      rmSync(copy, { recursive: true })
     }
   }
   return outcomes
