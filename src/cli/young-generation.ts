@@ -17,11 +17,6 @@ const lookMs = 250
  */
 export function holdYoungGeneration(): () => void {
   setFlagsFromString('--no-parallel-scavenge')
-  let factor = growthFactor
-  const growBy = (next: number) => {
-    if (next !== factor) setFlagsFromString(`--semi-space-growth-factor=${next}`)
-    factor = next
-  }
   growBy(1)
   const look = () => growBy(youngBytes() < bytesMax ? growthFactor : 1)
   let isLooking = false
@@ -31,6 +26,10 @@ export function holdYoungGeneration(): () => void {
     look()
     setInterval(look, lookMs).unref()
   }
+}
+
+function growBy(factor: number): void {
+  setFlagsFromString(`--semi-space-growth-factor=${factor}`)
 }
 
 function youngBytes(): number {

@@ -328,6 +328,7 @@ export class LoadClient {
     await client.closed(120_000)
   }
 
+  /** The connection that there is now is the server's to end. */
   serverGoes(): void {
     this.#lastOfServer = this.#client
   }
