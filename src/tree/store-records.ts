@@ -20,7 +20,7 @@ const pageRecords = 1 << pageShift
 const pageMask = pageRecords - 1
 
 /**
- * The name index's part of a record, hash and next in the bucket, lies in an array of its own: walking chains and
+ * The name index's part of a record, hash and next in the bucket, lies behind all records of its page: walking chains and
  * splitting buckets then stays within 8 bytes per znode, most of it in the processor's cache.
  */
 const chainWords = 2
@@ -220,11 +220,12 @@ export class Records {
 
   /** Makes page `id` one of `records` slots, all or none, that were never used. */
   #setPage(id: number, records: number): SlotPage {
-    const buffer = new ArrayBuffer(records * recordBytes)
+    const words = records * recordWords
+    const buffer = new ArrayBuffer((words + records * chainWords) * 4)
     const page: SlotPage = { id, live: 0, free: NONE, used: 0, roomIndex: -1 }
-    this.#words[id] = new Int32Array(buffer)
-    this.#bytes[id] = new Uint8Array(buffer)
-    this.#chains[id] = new Int32Array(records * chainWords)
+    this.#words[id] = new Int32Array(buffer, 0, words)
+    this.#bytes[id] = new Uint8Array(buffer, 0, words * 4)
+    this.#chains[id] = new Int32Array(buffer, words * 4)
     this.#pages[id] = page
     return page
   }

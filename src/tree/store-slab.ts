@@ -20,8 +20,14 @@ const headerBytes = 4
 const fineBytesMax = 256
 /** Larger blocks are pages of their own; at this size what a page costs besides its bytes is below 3 %. */
 const sharedBytesMax = 16 * 1024
-/** Small pages keep a store of few znodes small; pages of large slots have at least 16 of them. */
-const pageBytesMin = 64 * 1024
+/** The first pages of a size are small, which keeps a store of few znodes small. */
+const firstPageBytes = 64 * 1024
+const firstPages = 4
+/**
+ * The others are mappings of their own, whose memory the kernel hands out as zeros, where smaller ones are made zero a second
+ * time; malloc has a few bytes in front.
+ */
+const pageBytes = 256 * 1024 - 64
 const slotsPerPageMin = 16
 
 /** Enough for every size that an ArrayBuffer can have. */
@@ -48,6 +54,7 @@ interface SlabPage extends Roomy {
   readonly id: number
   readonly sizeClass: SizeClass
   readonly slotBytes: number
+  readonly slots: number
   readonly bytes: Uint8Array
   /** The same memory; the first word of a slot is its owner, or below 0 when the slot is free (see `freeWord`). */
   readonly words: Int32Array
@@ -61,10 +68,11 @@ interface SlabPage extends Roomy {
 
 interface SizeClass {
   readonly slotBytes: number
-  readonly slotsPerPage: number
   /** Pages with a free slot, without the victim. */
   readonly roomy: SlabPage[]
   pages: number
+  /** Of all pages. */
+  slots: number
   live: number
   /** The page that is being emptied, and the slot below which it is still to be looked at. */
   victim: SlabPage | undefined
@@ -92,9 +100,14 @@ function freeWord(next: number): number {
 }
 
 function newClass(slotBytes: number): SizeClass {
-  const slotsPerPage =
-    slotBytes > sharedBytesMax ? 1 : Math.max(slotsPerPageMin, Math.floor(pageBytesMin / slotBytes))
-  return { slotBytes, slotsPerPage, roomy: [], pages: 0, live: 0, victim: undefined, victimSlot: 0 }
+  return { slotBytes, roomy: [], pages: 0, slots: 0, live: 0, victim: undefined, victimSlot: 0 }
+}
+
+/** Slots of a page that is added to a class when it has so many pages. */
+function slotsPerPage(slotBytes: number, pages: number): number {
+  if (slotBytes > sharedBytesMax) return 1
+  const bytes = pages < firstPages ? firstPageBytes : pageBytes
+  return Math.min(Math.max(slotsPerPageMin, Math.floor(bytes / slotBytes)), slotMask + 1)
 }
 
 /** All blocks of a store. Functions take a block in use and do not check it. */
@@ -135,15 +148,15 @@ export class Slab {
   release(block: Block): void {
     const page = this.#page(block)
     const sizeClass = page.sizeClass
-    if (sizeClass.slotsPerPage === 1) {
+    if (page.slots === 1) {
       sizeClass.live--
       this.#dropPage(page)
       return
     }
     this.#free(page, block & slotMask)
     if (page.live === 0) {
-      const freeElsewhere = (sizeClass.pages - 1) * sizeClass.slotsPerPage - sizeClass.live
-      if (page === sizeClass.victim || freeElsewhere >= sizeClass.slotsPerPage) this.#retire(page)
+      const freeElsewhere = sizeClass.slots - page.slots - sizeClass.live
+      if (page === sizeClass.victim || freeElsewhere >= page.slots) this.#retire(page)
     }
     this.#compact(sizeClass)
   }
@@ -207,7 +220,7 @@ export class Slab {
     page.words[slot * word] = owner
     page.live++
     sizeClass.live++
-    if (page.live === sizeClass.slotsPerPage) removeRoom(sizeClass.roomy, page)
+    if (page.live === page.slots) removeRoom(sizeClass.roomy, page)
     return (page.id << slotBits) | slot
   }
 
@@ -216,7 +229,7 @@ export class Slab {
     page.words[slot * (sizeClass.slotBytes >>> 2)] = freeWord(page.free)
     page.free = slot
     // The victim is never full: it had room when it was chosen and takes no block since.
-    if (page.live === sizeClass.slotsPerPage) addRoom(sizeClass.roomy, page)
+    if (page.live === page.slots) addRoom(sizeClass.roomy, page)
     page.live--
     sizeClass.live--
   }
@@ -224,12 +237,14 @@ export class Slab {
   #addPage(sizeClass: SizeClass): SlabPage {
     const id = this.#vacant.pop() ?? this.#pages.length
     assert(id < pagesMax, `the slab is full: ${this.#reservedBytes} bytes`)
-    const { slotBytes, slotsPerPage } = sizeClass
-    const buffer = new ArrayBuffer(slotBytes * slotsPerPage)
+    const { slotBytes } = sizeClass
+    const slots = slotsPerPage(slotBytes, sizeClass.pages)
+    const buffer = new ArrayBuffer(slotBytes * slots)
     const page: SlabPage = {
       id,
       sizeClass,
       slotBytes,
+      slots,
       bytes: new Uint8Array(buffer),
       words: new Int32Array(buffer),
       live: 0,
@@ -240,6 +255,7 @@ export class Slab {
     this.#pages[id] = page
     this.#reservedBytes += buffer.byteLength
     sizeClass.pages++
+    sizeClass.slots += slots
     addRoom(sizeClass.roomy, page)
     return page
   }
@@ -249,6 +265,7 @@ export class Slab {
     this.#vacant.push(page.id)
     this.#reservedBytes -= page.bytes.length
     page.sizeClass.pages--
+    page.sizeClass.slots -= page.slots
   }
 
   /** Gives back a page without blocks, whether it is the victim or not. */
@@ -295,9 +312,9 @@ export class Slab {
   }
 
   #chooseVictim(sizeClass: SizeClass): boolean {
-    const capacity = sizeClass.pages * sizeClass.slotsPerPage
-    const free = capacity - sizeClass.live
-    if (free < 2 * sizeClass.slotsPerPage || free < capacity * sparseFreeRatio) return false
+    const { slotBytes, pages, slots, live } = sizeClass
+    const free = slots - live
+    if (free < 2 * slotsPerPage(slotBytes, pages - 1) || free < slots * sparseFreeRatio) return false
     const { roomy } = sizeClass
     const step = Math.max(1, Math.floor(roomy.length / victimSamples))
     let victim = roomy[0]!
@@ -315,22 +332,24 @@ export class Slab {
   /** Checks every page; calls `visit` once for each block with its owner and the bytes it has room for. */
   check(visit: (owner: number, block: Block, room: number) => void): void {
     let reserved = 0
-    const seen = new Map<SizeClass, { pages: number; live: number; roomy: number }>()
+    const seen = new Map<SizeClass, { pages: number; slots: number; live: number; roomy: number }>()
     for (const [id, page] of this.#pages.entries()) {
       assert((page === undefined) === this.#vacant.includes(id), `slab page ${id}: vacant or not`)
       if (page === undefined) continue
       checkPage(page, id, visit)
       reserved += page.bytes.length
-      const sums = seen.get(page.sizeClass) ?? { pages: 0, live: 0, roomy: 0 }
+      const sums = seen.get(page.sizeClass) ?? { pages: 0, slots: 0, live: 0, roomy: 0 }
       sums.pages++
+      sums.slots += page.slots
       sums.live += page.live
       if (page.roomIndex >= 0) sums.roomy++
       seen.set(page.sizeClass, sums)
     }
     assert(reserved === this.#reservedBytes, `${reserved} bytes reserved, ${this.#reservedBytes} counted`)
     for (const [sizeClass, sums] of seen) {
-      const { slotBytes, pages, live, roomy } = sizeClass
+      const { slotBytes, pages, slots, live, roomy } = sizeClass
       assert(pages === sums.pages, `slots of ${slotBytes}: ${sums.pages} pages, ${pages} counted`)
+      assert(slots === sums.slots, `slots of ${slotBytes}: ${sums.slots}, ${slots} counted`)
       assert(live === sums.live, `slots of ${slotBytes}: ${sums.live} blocks, ${live} counted`)
       assert(roomy.length === sums.roomy, `slots of ${slotBytes}: ${sums.roomy} pages with room`)
     }
@@ -351,8 +370,8 @@ function checkPage(
   const { sizeClass, slotBytes, words } = page
   const name = `slab page ${id} (slots of ${slotBytes})`
   assert(page.id === id && slotBytes === sizeClass.slotBytes, `${name}: says it is ${page.id}`)
-  assert(page.bytes.length === slotBytes * sizeClass.slotsPerPage, `${name}: has ${page.bytes.length} bytes`)
-  assert(page.used <= sizeClass.slotsPerPage, `${name}: ${page.used} slots used`)
+  assert(page.bytes.length === slotBytes * page.slots, `${name}: has ${page.bytes.length} bytes`)
+  assert(page.used <= page.slots, `${name}: ${page.used} slots used`)
   let live = 0
   for (let slot = 0; slot < page.used; slot++) {
     const owner = words[slot * (slotBytes >>> 2)]!
@@ -368,7 +387,7 @@ function checkPage(
     free++
   }
   assert(live + free === page.used, `${name}: ${live} + ${free} of ${page.used} slots`)
-  const room = live < sizeClass.slotsPerPage && page !== sizeClass.victim
+  const room = live < page.slots && page !== sizeClass.victim
   assert(room === page.roomIndex >= 0, `${name}: listed as having room or not`)
   assert(!room || sizeClass.roomy[page.roomIndex] === page, `${name}: wrong place among those with room`)
 }
