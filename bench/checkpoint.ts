@@ -100,9 +100,9 @@ async function load(dir: string): Promise<void> {
   if (meta === undefined) throw new Error('there is no checkpoint')
   const tree = new Tree()
   await time('load', async () => {
-    const reader = new ImageReader(tree)
+    const reader = new ImageReader(tree, meta.nodes)
     const begin = performance.now()
-    await storage.checkpoint.load((key, value) => reader.record(key, value))
+    await storage.checkpoint.load((key, value, verified) => reader.record(key, value, verified))
     const read = performance.now()
     reader.finish(meta, meta.state as ImageState, meta.zxid)
     line('  records', read - begin, 'ms')

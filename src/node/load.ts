@@ -25,7 +25,7 @@ export async function loadTree(
   }
   const began = clock.now()
   let told = began
-  const reader = new ImageReader(tree)
+  const reader = new ImageReader(tree, meta.nodes)
   try {
     await store.load(
       (key, value, verified) => reader.record(key, value, verified),

@@ -4,7 +4,7 @@
 import { Buffer } from 'node:buffer'
 import { assert, InvariantError } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
-import { NONE, type NodeFields, type NodeRef, type NodeStat, type Store } from './store.ts'
+import { NONE, type NodeRef, type NodeStat, type RestoredBatch, type Store } from './store.ts'
 import { encodeUtf8, equalBytes, hashByte, hashEnd, hashName, hashStart } from './store-bytes.ts'
 import { NameIndex } from './store-index.ts'
 import { inlineNameBytes, maxNameLength, Records } from './store-records.ts'
@@ -22,6 +22,7 @@ export function createFlatStore(options: FlatStoreOptions = {}): Store {
 
 const slash = 0x2f
 const scratchBytesMin = 1024
+const noBytes = new Uint8Array(0)
 
 /** The children of a znode. */
 type Family = { readonly parent: NodeRef; first: NodeRef; count: number }
@@ -46,6 +47,9 @@ class FlatStore implements Store {
   /** Loading: the siblings that are coming in, their parent's links not written yet, and who has children so far. */
   #family: Family = noFamily()
   #parents: NodeRef[] = []
+  /** Of the bytes that were copied from last. */
+  #viewed: Uint8Array = noBytes
+  #view: DataView = new DataView(noBytes.buffer)
   /** For paths on their way to and from a string; holds nothing between calls. */
   #scratch = Buffer.alloc(scratchBytesMin)
 
@@ -113,47 +117,63 @@ class FlatStore implements Store {
     const hash = this.#setName(node, parent, buf, start, end)
     this.#link(parent, node)
     this.#pathBytes += this.pathLength(node)
-    this.#index.insert(node, hash)
+    this.#records.setHash(node, hash)
+    this.#index.insert(node)
     return node
   }
 
-  restore(
-    node: NodeRef,
-    parent: NodeRef,
-    buf: Uint8Array,
-    start: number,
-    end: number,
-    dataEnd: number,
-    fields: NodeFields,
-  ): void {
-    const isRoot = node === this.root
-    assert(
-      isRoot === (parent === NONE) && isRoot === (start === end),
-      'a znode is the root and has a parent, or is not and has none',
-    )
-    if (isRoot) this.#records.setFields(node, fields)
-    else this.#restoreBelow(node, parent, buf, start, end, fields)
-    if (dataEnd !== NONE) this.#addData(node, buf, end, dataEnd)
+  reserve(count: number): void {
+    // The root is in no index.
+    this.#index.reserve(count - 1)
   }
 
-  #restoreBelow(
-    node: NodeRef,
-    parent: NodeRef,
-    buf: Uint8Array,
-    start: number,
-    end: number,
-    fields: NodeFields,
-  ): void {
-    checkName(end - start)
-    if (parent !== this.#family.parent) this.#takeUp(parent)
-    const family = this.#family
-    const { first } = family
-    this.#records.restore(node, parent, first, end - start, fields)
-    if (first !== NONE) this.#records.setPrevSibling(first, node)
-    family.first = node
-    family.count++
-    this.#records.setHash(node, this.#setName(node, parent, buf, start, end))
-    this.#pathBytes += end - start
+  restore(batch: RestoredBatch): void {
+    const { count } = batch
+    for (let i = 0; i < count; i++) {
+      const isRoot = batch.node[i] === this.root
+      const nameLength = batch.dataAt[i]! - batch.nameAt[i]!
+      assert(
+        isRoot === (batch.parent[i] === NONE) && isRoot === (nameLength === 0),
+        'a znode is the root and has a parent, or is not and has none',
+      )
+      if (!isRoot) checkName(nameLength)
+    }
+    this.#records.restore(batch)
+    this.#restoreNames(batch)
+    this.#restoreLinks(batch)
+    for (let i = 0; i < count; i++) {
+      const length = batch.dataLength[i]!
+      const at = batch.dataAt[i]!
+      if (length >= 0) this.#addData(batch.node[i]!, batch.bytes, at, at + length)
+    }
+  }
+
+  #restoreNames({ count, node, parent, bytes, nameAt, dataAt }: RestoredBatch): void {
+    for (let i = 0; i < count; i++) {
+      if (parent[i] === NONE) continue
+      const start = nameAt[i]!
+      const end = dataAt[i]!
+      this.#records.setHash(node[i]!, this.#setName(node[i]!, parent[i]!, bytes, start, end))
+      this.#pathBytes += end - start
+    }
+    // In a loop of its own, whose steps the processor can do side by side: each waits for memory.
+    for (let i = 0; i < count; i++) if (parent[i] !== NONE) this.#index.insert(node[i]!)
+  }
+
+  #restoreLinks({ count, node, parent }: RestoredBatch): void {
+    const records = this.#records
+    for (let i = 0; i < count; i++) {
+      if (parent[i] === NONE) continue
+      if (parent[i] !== this.#family.parent) this.#takeUp(parent[i]!)
+      const family = this.#family
+      const { first } = family
+      if (first !== NONE) {
+        records.setNextSibling(node[i]!, first)
+        records.setPrevSibling(first, node[i]!)
+      }
+      family.first = node[i]!
+      family.count++
+    }
   }
 
   /**
@@ -180,7 +200,6 @@ class FlatStore implements Store {
     const records = this.#records
     this.#takeUp(NONE)
     records.settle(this.root)
-    this.#index.fill(this.root)
     const parents = this.#parents
     this.#parents = []
     for (const parent of parents)
@@ -198,9 +217,9 @@ class FlatStore implements Store {
     const records = this.#records
     const length = end - start
     if (length <= inlineNameBytes)
-      return records.setInlineName(node, parent, buf, start, length) & this.#hashMask
+      return records.setInlineName(node, parent, this.#viewOf(buf), start, length) & this.#hashMask
     const block = this.#slab.allocate(node * 2 + 1, length)
-    this.#slab.write(block, buf, start, length)
+    this.#slab.write(block, this.#viewOf(buf), start, length)
     records.setNameBlock(node, block)
     return hashName(parent, buf, start, end) & this.#hashMask
   }
@@ -326,7 +345,7 @@ class FlatStore implements Store {
     const length = end - start
     const block = records.dataBlock(node)
     if (block !== NONE && length > 0 && slab.fits(block, length)) {
-      slab.write(block, buf, start, length)
+      slab.write(block, this.#viewOf(buf), start, length)
       this.#dataBytes += length - records.dataLength(node)
       records.setData(node, block, length)
       return
@@ -344,7 +363,7 @@ class FlatStore implements Store {
     let block: Block = NONE
     if (length > 0) {
       block = slab.allocate(node * 2, length)
-      slab.write(block, buf, start, length)
+      slab.write(block, this.#viewOf(buf), start, length)
       this.#dataBytes += length
     }
     this.#records.setData(node, block, length)
@@ -377,6 +396,15 @@ class FlatStore implements Store {
   #blockMoved(owner: number, block: Block): void {
     if ((owner & 1) === 1) this.#records.setNameBlock(owner >>> 1, block)
     else this.#records.moveData(owner >>> 1, block)
+  }
+
+  /** One piece is mostly copied from the same bytes as the one before. */
+  #viewOf(bytes: Uint8Array): DataView {
+    if (bytes !== this.#viewed) {
+      this.#viewed = bytes
+      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+    }
+    return this.#view
   }
 
   #needScratch(length: number): void {

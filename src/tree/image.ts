@@ -8,7 +8,7 @@ import { Writer } from '../jute/writer.ts'
 import type { Acl } from './acl.ts'
 import { readAcls, writeAcls } from './acl-codec.ts'
 import { deadBytes, NOWHERE, type Segment, segmentBytes, segmentRecordsMax } from './segments.ts'
-import { NONE, NodeFields, NodeKind, type NodeRef, NodeStat } from './store.ts'
+import { NodeKind, type NodeRef, NodeStat, RestoredBatch, restoredMax } from './store.ts'
 import type { Settings, Tree } from './tree.ts'
 
 // In this order: a segment is read when the ACLs and its dead records are known. Segments come last, and each has a
@@ -39,7 +39,7 @@ const hasAversion = 1 << 26
 
 /** Holds nothing between calls. */
 const stat = new NodeStat()
-const fields = new NodeFields()
+const batch = new RestoredBatch()
 
 /** Where records go. */
 export interface RecordSink {
@@ -279,10 +279,14 @@ export class ImageReader {
   readonly #reader = new Reader()
   /** Dead records of segments that have not come yet, by the segment's number. */
   readonly #dead = new Map<number, Uint8Array>()
+  /** Where the records of a batch are whose znodes changed since they were created, and their number in it. */
+  readonly #changed: { readonly at: number; readonly index: number }[] = []
   #nodes = 0
 
-  constructor(tree: Tree) {
+  /** `expected`: how many znodes there should be, if that is known. */
+  constructor(tree: Tree, expected?: number) {
     this.#tree = tree
+    if (expected !== undefined) tree.store.reserve(expected)
   }
 
   /** Znodes so far. */
@@ -359,58 +363,73 @@ export class ImageReader {
     const segment = segments.add(number, this.#dead.get(number))
     this.#dead.delete(number)
     segment.bytes = end
+    batch.bytes = buf
+    batch.count = 0
+    this.#changed.length = 0
     for (let at = checkBytes; at < end; ) {
       const next =
         at + znodeBytes <= end ? at + recordBytes(view.getInt32(at), view.getInt32(at + 4)) : end + 1
       if (next > end || segment.count === segmentRecordsMax)
         throw new ImageError(`segment ${number} is not well formed`)
       const place = segments.append(segment)
-      if (place !== NOWHERE) this.#node(buf, view, at, next, place)
+      if (place !== NOWHERE) this.#take(view, at, next, place)
+      if (batch.count === restoredMax) this.#load(view)
       at = next
     }
+    this.#load(view)
     if (segment.live === 0) throw new ImageError(`segment ${number} has no znode`)
   }
 
-  /** Adds the znode whose record is `buf[start, end)`. */
-  #node(buf: Buffer, view: DataView, start: number, end: number, place: number): void {
-    const { store, acls } = this.#tree
-    const { stat } = fields
+  /** Adds the znode whose record is `view[start, end)` to the batch. */
+  #take(view: DataView, start: number, end: number, place: number): void {
+    const i = batch.count++
     const info = view.getInt32(start)
     const dataLength = view.getInt32(start + 4)
-    const node = view.getInt32(start + 8)
-    fields.digest = view.getUint32(start + 16)
-    fields.acl = view.getInt32(start + 20)
-    fields.place = place
-    fields.czxidHigh = view.getInt32(start + 24)
-    fields.czxidLow = view.getInt32(start + 28)
-    fields.ctimeHigh = view.getInt32(start + 32)
-    fields.ctimeLow = view.getInt32(start + 36)
-    stat.kind = (info >>> kindShift) & 3
-    fields.asCreated = (info & (hasChanged | hasChildren | hasAversion)) === 0
-    const at = fields.asCreated
-      ? start + znodeBytes
-      : readChanges(view, info, start + znodeBytes, readLong(view, start + 24), readLong(view, start + 32))
-    fields.owner = hasOwner(stat.kind) ? readLong(view, at) : 0
-    const dataStart = end - Math.max(dataLength, 0)
-    const nameStart = dataStart - (info & nameLengthMask)
-    const parent = view.getInt32(start + 12)
-    store.restore(node, parent, buf, nameStart, dataStart, dataLength < 0 ? NONE : end, fields)
-    acls.retain(fields.acl)
-    this.#tree.loaded(node, fields)
-    this.#nodes++
+    const kind = (info >>> kindShift) & 3
+    const dataAt = end - Math.max(dataLength, 0)
+    batch.node[i] = view.getInt32(start + 8)
+    batch.parent[i] = view.getInt32(start + 12)
+    batch.nameAt[i] = dataAt - (info & nameLengthMask)
+    batch.dataAt[i] = dataAt
+    batch.dataLength[i] = dataLength
+    batch.kind[i] = kind
+    batch.digest[i] = view.getInt32(start + 16)
+    batch.acl[i] = view.getInt32(start + 20)
+    batch.place[i] = place
+    batch.czxidHigh[i] = view.getInt32(start + 24)
+    batch.czxidLow[i] = view.getInt32(start + 28)
+    batch.ctimeHigh[i] = view.getInt32(start + 32)
+    batch.ctimeLow[i] = view.getInt32(start + 36)
+    if (kind !== NodeKind.persistent || (info & (hasChanged | hasChildren | hasAversion)) !== 0)
+      this.#changed.push({ at: start, index: i })
+  }
+
+  /** Empties the batch into the tree. */
+  #load(view: DataView): void {
+    const tree = this.#tree
+    tree.load(batch)
+    this.#nodes += batch.count
+    for (const { at, index } of this.#changed) {
+      const ownerAt = readStat(view, at)
+      const owner = hasOwner(stat.kind) ? readLong(view, ownerAt) : 0
+      tree.loadChanges(batch.node[index]!, stat, owner)
+    }
+    batch.count = 0
+    this.#changed.length = 0
   }
 }
 
-/** Fills `fields.stat` with what is not as it was when the znode was created; returns the offset behind it. */
-function readChanges(view: DataView, info: number, start: number, czxid: number, ctime: number): number {
-  const { stat } = fields
-  let at = start
-  stat.czxid = czxid
-  stat.mzxid = czxid
-  stat.pzxid = czxid
-  stat.ctime = ctime
-  stat.mtime = ctime
+/** Fills `stat` from the record at `start`; returns the offset behind it. */
+function readStat(view: DataView, start: number): number {
+  const info = view.getInt32(start)
+  let at = start + znodeBytes
+  stat.kind = (info >>> kindShift) & 3
+  stat.czxid = readLong(view, start + 24)
+  stat.ctime = readLong(view, start + 32)
+  stat.mzxid = stat.czxid
+  stat.mtime = stat.ctime
   stat.version = 0
+  stat.pzxid = stat.czxid
   stat.cversion = 0
   stat.aversion = 0
   if ((info & hasChanged) !== 0) {

@@ -53,6 +53,18 @@ export function hashByte(hash: number, byte: number): number {
   return Math.imul(hash ^ byte, 0x01000193)
 }
 
+/** The order of bytes in a word of this machine. */
+export const littleEndian: boolean = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
+
+/** Takes the four bytes of a word into the hash, the lowest first if it is little-endian. */
+export function hashWord(hash: number, word: number, little: boolean): number {
+  const first = little ? word & 0xff : word >>> 24
+  const second = little ? (word >>> 8) & 0xff : (word >>> 16) & 0xff
+  const third = little ? (word >>> 16) & 0xff : (word >>> 8) & 0xff
+  const fourth = little ? word >>> 24 : word & 0xff
+  return hashByte(hashByte(hashByte(hashByte(hash, first), second), third), fourth)
+}
+
 /** The hash of all bytes taken in and the last one, which is not. */
 export function hashEnd(hash: number, last: number): number {
   let mixed = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)

@@ -36,20 +36,9 @@ export class NameIndex {
     return this.#segments.length * segmentBuckets * 4
   }
 
-  /** Takes all records but `root`, whose hashes are set, into an empty index, which splits no bucket for it. */
-  fill(root: NodeRef): void {
-    assert(this.#entries === 0, 'a name index is filled that is in use')
-    const records = this.#records
-    this.#reserve(records.count)
-    for (let node = 0; node < records.limit; node++) {
-      if (node === root || !records.isLive(node)) continue
-      this.#push(this.#bucketOf(records.hash(node)), node)
-      this.#entries++
-    }
-  }
-
-  /** Makes an empty index as large as it is with `entries`. */
-  #reserve(entries: number): void {
+  /** Makes an empty index as large as it is with so many entries. */
+  reserve(entries: number): void {
+    assert(this.#entries === 0, 'room is made in a name index that is in use')
     while (this.#buckets * recordsPerBucketMax < entries) {
       if (this.#buckets === this.#segments.length * segmentBuckets) this.#addSegment()
       this.#buckets = Math.min(entries, this.#segments.length * segmentBuckets)
@@ -63,11 +52,9 @@ export class NameIndex {
     return this.#segments[bucket >>> segmentShift]![bucket & segmentMask]!
   }
 
-  /** Adds a record, which must not be in the index, and keeps `hash` in it. */
-  insert(node: NodeRef, hash: number): void {
-    const bucket = this.#bucketOf(hash)
-    this.#records.setHash(node, hash)
-    this.#push(bucket, node)
+  /** Adds a record, which must not be in the index, with the hash that it has. */
+  insert(node: NodeRef): void {
+    this.#push(this.#bucketOf(this.#records.hash(node)), node)
     this.#entries++
     if (this.#entries > this.#buckets * recordsPerBucketMax) this.#split()
   }

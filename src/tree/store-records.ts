@@ -6,8 +6,8 @@
 // at every use (measured: 1.7 ns against 4-5 ns per field).
 import { assert } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
-import { NONE, type NodeFields, type NodeRef, type NodeStat } from './store.ts'
-import { equalBytes, hashByte, hashEnd, hashStart } from './store-bytes.ts'
+import { NONE, type NodeRef, type NodeStat, type RestoredBatch } from './store.ts'
+import { equalBytes, hashByte, hashEnd, hashStart, hashWord, littleEndian } from './store-bytes.ts'
 import { Extras, isWhole, NO_EXTRA } from './store-extras.ts'
 import { addRoom, removeRoom, type SlotPage } from './store-room.ts'
 import { setStamp, setStampOfHalves, timeOf, zxidOf } from './store-words.ts'
@@ -111,28 +111,47 @@ export class Records {
   }
 
   /**
-   * Loading: as `allocate`, with the reference that the record is to have, which must be free (asserted), its next sibling, and
-   * all fields; of the name only how long it is. Until `settle` nothing else may be asked of the records but to set fields of
-   * those that were placed, and to link children to those that are expected.
+   * Loading: as `allocate` for each znode of a batch, with the reference that it is to have, which must be free (asserted), and
+   * all it has but its siblings, name and data; the length of its name, too. Until `settle` nothing else may be asked of the
+   * records but to set fields of those that were restored, and to link children to those that are expected.
    */
-  restore(node: NodeRef, parent: NodeRef, next: NodeRef, nameLength: number, fields: NodeFields): void {
-    const page = this.expect(node)
-    const slot = node & pageMask
-    const words = this.#words[page.id]!
-    // The memory of slots that were not placed is all zero; no name is empty but the root's, which is placed first.
-    assert(slot >= page.used || this.nameLength(node) === 0, 'a znode is there twice')
-    if (slot >= page.used) page.used = slot + 1
-    page.live++
-    this.#count++
-    // All numbers are zero, as new memory is.
-    const at = slot * recordWords
-    words[at + parentAt] = parent
-    words[at + nextSiblingAt] = next
-    words[at + prevSiblingAt] = NONE
-    words[at + dataLengthAt] = -1
-    words[at + dataBlockAt] = NONE
-    this.setNameLength(node, nameLength)
-    this.setFields(node, fields)
+  restore(batch: RestoredBatch): void {
+    const { count } = batch
+    for (let i = 0; i < count; i++) {
+      const node = batch.node[i]!
+      const page = this.expect(node)
+      const slot = node & pageMask
+      const words = this.#words[page.id]!
+      // The root is there from the start.
+      if (batch.parent[i]! !== NONE) {
+        // The memory of slots that were not restored is all zero; no name is empty but the root's, which is placed first.
+        assert(slot >= page.used || this.nameLength(node) === 0, 'a znode is there twice')
+        if (slot >= page.used) page.used = slot + 1
+        page.live++
+        this.#count++
+      }
+      // All other numbers are zero, as new memory is.
+      const at = slot * recordWords
+      setStampOfHalves(
+        words,
+        at + birthAt,
+        batch.czxidHigh[i]!,
+        batch.czxidLow[i]!,
+        batch.ctimeHigh[i]!,
+        batch.ctimeLow[i]!,
+      )
+      const acl = batch.acl[i]!
+      assert((acl & aclMask) === acl, 'this can be no ACL')
+      words[at + traitsAt] = acl | (batch.kind[i]! << kindShift)
+      words[at + parentAt] = batch.parent[i]!
+      words[at + nextSiblingAt] = NONE
+      words[at + prevSiblingAt] = NONE
+      words[at + digestAt] = batch.digest[i]!
+      words[at + dataLengthAt] = -1
+      words[at + dataBlockAt] = NONE
+      words[at + placeAt] = batch.place[i]!
+      this.setNameLength(node, batch.dataAt[i]! - batch.nameAt[i]!)
+    }
   }
 
   /** Loading: a record with this reference is there or will be restored; it can have children from now on. Gives its page. */
@@ -141,21 +160,6 @@ export class Records {
     assert(node >= 0 && id < pagesMax, 'this can be no reference')
     for (let add = this.#pages.length; add <= id; add++) this.#setPage(add, 0)
     return this.#words[id]!.length === 0 ? this.#setPage(id, pageRecords) : this.#pages[id]!
-  }
-
-  /** Loading: sets all fields at once, of a record without flags. */
-  setFields(node: NodeRef, fields: NodeFields): void {
-    const { stat, owner, acl } = fields
-    const words = this.#words[node >>> pageShift]!
-    const word = (node & pageMask) * recordWords
-    assert((acl & aclMask) === acl, 'this can be no ACL')
-    words[word + digestAt] = fields.digest
-    words[word + placeAt] = fields.place
-    words[word + traitsAt] = acl | (stat.kind << kindShift)
-    const { czxidHigh, czxidLow, ctimeHigh, ctimeLow } = fields
-    setStampOfHalves(words, word + birthAt, czxidHigh, czxidLow, ctimeHigh, ctimeLow)
-    if (!fields.asCreated) this.setStat(node, stat)
-    if (owner !== 0) this.setOwner(node, owner)
   }
 
   /** Loading has ended: makes the slots between the records that were placed free ones. */
@@ -262,19 +266,31 @@ export class Records {
     return equalBytes(this.#bytes[node >>> pageShift]!, at, buf, start, length)
   }
 
-  /** Writes a name of at most `inlineNameBytes`, whose length is set, into the record; gives its hash below `parent`. */
-  setInlineName(node: NodeRef, parent: NodeRef, buf: Uint8Array, start: number, length: number): number {
-    const bytes = this.#bytes[node >>> pageShift]!
-    const at = (node & pageMask) * recordBytes + nameAt * 4
-    const last = length - 1
+  /**
+   * Writes a name of at most `inlineNameBytes`, whose length is set, into the record; gives its hash below `parent`. The name is
+   * `view[start, start + length)`, which is read and written a word at a time.
+   */
+  setInlineName(node: NodeRef, parent: NodeRef, view: DataView, start: number, length: number): number {
+    const id = node >>> pageShift
+    const words = this.#words[id]!
+    const bytes = this.#bytes[id]!
+    let at = (node & pageMask) * recordWords + nameAt
     let hash = hashStart(parent)
-    for (let i = 0; i < last; i++) {
-      const byte = buf[start + i]!
-      bytes[at + i] = byte
+    let i = 0
+    for (; i + 4 < length; i += 4) {
+      const word = view.getInt32(start + i, littleEndian)
+      words[at++] = word
+      hash = hashWord(hash, word, littleEndian)
+    }
+    at *= 4
+    const last = length - 1
+    for (; i < last; i++) {
+      const byte = view.getUint8(start + i)
+      bytes[at++] = byte
       hash = hashByte(hash, byte)
     }
-    const byte = buf[start + last]!
-    bytes[at + last] = byte
+    const byte = view.getUint8(start + last)
+    bytes[at] = byte
     return hashEnd(hash, byte)
   }
 

@@ -4,7 +4,7 @@
 // The slab knows nothing of znodes; what an owner number means is its caller's affair.
 import { assert } from '../base/assert.ts'
 import { NONE } from './store.ts'
-import { copyBytes } from './store-bytes.ts'
+import { copyBytes, littleEndian } from './store-bytes.ts'
 import { addRoom, type Roomy, removeRoom } from './store-room.ts'
 
 /** Where a block lies: the page's number and the slot in it, as 32 bits signed; never NONE. */
@@ -46,9 +46,6 @@ const victimSamples = 8
  * and a Buffer's are slow garbage (measured on Node.js 20: 48 ns against 111 ns at 100 B, equal between 150 and 200 B).
  */
 const wordwiseBytesMax = 160
-/** The order of bytes in a word of this machine. */
-const littleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1
-const noBytes = new Uint8Array(0)
 
 interface SlabPage extends Roomy {
   readonly id: number
@@ -117,8 +114,6 @@ export class Slab {
   readonly #pages: (SlabPage | undefined)[] = []
   readonly #vacant: number[] = []
   readonly #classes: (SizeClass | undefined)[] = []
-  #viewed: Uint8Array = noBytes
-  #view: DataView = new DataView(noBytes.buffer)
   #reservedBytes = 0
 
   /** `moved(owner, block)` is called within `release` for each block that was moved; it must not call the slab. */
@@ -177,34 +172,24 @@ export class Slab {
   }
 
   /** Copies `source[from, from + length)` to the beginning of a block. */
-  write(block: Block, source: Uint8Array, from: number, length: number): void {
+  write(block: Block, source: DataView, from: number, length: number): void {
     const page = this.#page(block)
     const { bytes, words } = page
-    const at = (block & slotMask) * page.slotBytes + headerBytes
+    let at = (block & slotMask) * page.slotBytes + headerBytes
     if (length > wordwiseBytesMax) {
       bytes.set(new Uint8Array(source.buffer, source.byteOffset + from, length), at)
       return
     }
-    const view = this.#viewOf(source)
     let word = at >>> 2
     let i = 0
-    for (; i + 4 <= length; i += 4) words[word++] = view.getInt32(from + i, littleEndian)
-    for (; i < length; i++) bytes[at + i] = source[from + i]!
+    for (; i + 4 <= length; i += 4) words[word++] = source.getInt32(from + i, littleEndian)
+    for (at += i; i < length; i++) bytes[at++] = source.getUint8(from + i)
   }
 
   /** Copies the first `length` bytes of a block to `target` at `offset`. */
   read(block: Block, target: Uint8Array, offset: number, length: number): void {
     const { bytes, slotBytes } = this.#page(block)
     copyBytes(bytes, (block & slotMask) * slotBytes + headerBytes, target, offset, length)
-  }
-
-  /** One piece is mostly copied from the same bytes as the one before. */
-  #viewOf(bytes: Uint8Array): DataView {
-    if (bytes !== this.#viewed) {
-      this.#viewed = bytes
-      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-    }
-    return this.#view
   }
 
   #page(block: Block): SlabPage {

@@ -10,7 +10,15 @@ import { NodeDigests } from './digest.ts'
 import { createFlatStore } from './flat-store.ts'
 import { QuotaTable } from './quota.ts'
 import { NOWHERE, Segments } from './segments.ts'
-import { NONE, type NodeFields, NodeFlag, NodeKind, type NodeRef, type Store } from './store.ts'
+import {
+  NONE,
+  NodeFlag,
+  NodeKind,
+  type NodeRef,
+  type NodeStat,
+  type RestoredBatch,
+  type Store,
+} from './store.ts'
 
 const half = 2 ** 32
 
@@ -536,7 +544,7 @@ export class Tree {
 
   #add(digest: number): void {
     const low = this.#digestLow + digest
-    this.#digestLow = low % half
+    this.#digestLow = low < half ? low : low - half
     if (low >= half) this.#digestHigh = (this.#digestHigh + 1) % half
   }
 
@@ -674,10 +682,21 @@ export class Tree {
     for (const id of ids) this.#noteSession(id)
   }
 
-  /** A znode was restored with these fields: it goes into the indexes and the digest, and is not dirty. */
-  loaded(node: NodeRef, { stat, owner, digest }: NodeFields): void {
+  /** For loading: these znodes come into the store with all that they have from their creation. None of it is dirty. */
+  load(batch: RestoredBatch): void {
+    this.store.restore(batch)
+    const { count, acl, digest } = batch
+    for (let i = 0; i < count; i++) {
+      this.acls.retain(acl[i]!)
+      this.#add(digest[i]! >>> 0)
+    }
+  }
+
+  /** For loading: what is not as it was created of a znode that was loaded; `owner` is 0 where its kind has none. */
+  loadChanges(node: NodeRef, stat: NodeStat, owner: number): void {
+    this.store.setStat(node, stat)
+    if (owner !== 0) this.store.setOwner(node, owner)
     if (stat.kind !== NodeKind.persistent) this.#index(node, stat.kind, owner)
-    this.#add(digest)
   }
 
   /** Calls `each` for `top` (the root by default) and every znode below it, parents first. */

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { NONE } from '../../src/tree/store.ts'
-import { copyBytes, encodeUtf8, equalBytes, hashName } from '../../src/tree/store-bytes.ts'
+import {
+  copyBytes,
+  encodeUtf8,
+  equalBytes,
+  hashByte,
+  hashName,
+  hashWord,
+} from '../../src/tree/store-bytes.ts'
 
 test('copyBytes copies exactly the given bytes at every length', () => {
   const source = Uint8Array.from({ length: 400 }, (_, i) => (i % 250) + 1)
@@ -35,6 +42,13 @@ test('encodeUtf8 refuses unpaired surrogates', () => {
   for (const text of ['\ud800', 'a\udc00', '\ud800\ud800', '\udc00\ud800', '\ud800x']) {
     assert.equal(encodeUtf8(text, new Uint8Array(text.length * 3)), NONE)
   }
+})
+
+test('a word is hashed as its four bytes are, in either order of bytes', () => {
+  const bytes = Buffer.from([0x80, 0x01, 0xff, 0x7e])
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  const expected = bytes.reduce(hashByte, 5)
+  for (const little of [true, false]) assert.equal(hashWord(5, view.getInt32(0, little), little), expected)
 })
 
 /** Longest chain when all keys fall into as many buckets as there are keys, by the hash's low bits. */

@@ -14,7 +14,7 @@ class Owners {
   add(owner: number, length: number): void {
     const block = this.slab.allocate(owner, length)
     this.blocks.set(owner, { block, length })
-    this.slab.write(block, contentOf(owner, length), 0, length)
+    this.slab.write(block, viewOf(contentOf(owner, length)), 0, length)
   }
 
   remove(owner: number): void {
@@ -46,13 +46,17 @@ function contentOf(owner: number, length: number): Buffer {
   return bytes
 }
 
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+}
+
 describe('slab', () => {
   test('writes and reads exactly the given bytes at every length', () => {
     const slab = new Slab(() => {})
     for (let length = 0; length < 400; length++) {
       const block = slab.allocate(1, length)
       const source = Buffer.from(Array.from({ length: length + 9 }, (_, i) => (i * 31 + length) & 255))
-      slab.write(block, source, 5, length)
+      slab.write(block, viewOf(source), 5, length)
       const target = Buffer.alloc(length + 10, 0xee)
       slab.read(block, target, 7, length)
       const edges = [Buffer.alloc(7, 0xee), Buffer.alloc(3, 0xee)]

@@ -4,11 +4,11 @@ import { InvariantError } from '../../src/base/assert.ts'
 import { createFlatStore } from '../../src/tree/flat-store.ts'
 import {
   NONE,
-  NodeFields,
   NodeFlag,
   NodeKind,
   type NodeRef,
   NodeStat,
+  RestoredBatch,
   type Store,
 } from '../../src/tree/store.ts'
 
@@ -582,13 +582,22 @@ describe('what not every znode has', () => {
 })
 
 describe('loading', () => {
-  const fields = new NodeFields()
+  /** Restores one znode without data. */
+  const restore = (store: Store, node: number, parent: number, name: string): void => {
+    const batch = new RestoredBatch()
+    batch.bytes = Buffer.from(name)
+    batch.count = 1
+    batch.node[0] = node
+    batch.parent[0] = parent
+    batch.dataAt[0] = batch.bytes.length
+    batch.dataLength[0] = -1
+    store.restore(batch)
+  }
 
   test('puts znodes where they were, whatever their order, and goes on from there', () => {
     const store = createFlatStore()
     const put = (node: number, parent: number, name: string) => {
-      const text = Buffer.from(name)
-      store.restore(node, parent, text, 0, text.length, NONE, fields)
+      restore(store, node, parent, name)
     }
     // Two pages of records are between these.
     put(9001, 9000, 'a child whose name is longer than what fits')
@@ -614,21 +623,18 @@ describe('loading', () => {
     const store = createFlatStore()
     const parents = [5000, 1, 9000]
     for (let i = 0; i < 3000; i++) {
-      const name = Buffer.from(`child-${i}`)
-      store.restore(10_000 + i, parents[i % 3]!, name, 0, name.length, NONE, fields)
+      restore(store, 10_000 + i, parents[i % 3]!, `child-${i}`)
       if (i === 1000) {
         for (const [node, parent] of [
           [5000, 9000],
           [1, store.root],
         ] as const) {
-          const own = Buffer.from(`parent-${node}`)
-          store.restore(node, parent, own, 0, own.length, NONE, fields)
+          restore(store, node, parent, `parent-${node}`)
           setData(store, node, bytes(20, node))
         }
       }
     }
-    const last = Buffer.from('parent-9000')
-    store.restore(9000, 1, last, 0, last.length, NONE, fields)
+    restore(store, 9000, 1, 'parent-9000')
     store.settle()
     store.check()
     assert.deepEqual(
@@ -641,18 +647,31 @@ describe('loading', () => {
     }
   })
 
+  test('works with more and with fewer znodes than room was made for', () => {
+    for (const reserved of [1, 2, 100, 2000, 100_000]) {
+      const store = createFlatStore()
+      store.reserve(reserved)
+      restore(store, store.root, NONE, '')
+      for (let i = 1; i < 2000; i++) restore(store, i, store.root, `child-${i}`)
+      store.settle()
+      store.check()
+      for (let i = 1; i < 2000; i++) assert.equal(store.findPath(`/child-${i}`), i)
+      for (let i = 1; i < 2000; i++) store.remove(i)
+      store.check()
+    }
+  })
+
   test('refuses a reference that is taken, a parent that is missing, and a second root', () => {
     const refused = { name: 'InvariantError' }
-    const name = Buffer.from('name')
     const twice = createFlatStore()
-    twice.restore(5, twice.root, name, 0, 4, NONE, fields)
-    assert.throws(() => twice.restore(5, twice.root, name, 0, 3, NONE, fields), refused)
-    assert.throws(() => twice.restore(6, NONE, name, 0, 4, NONE, fields), refused)
-    assert.throws(() => twice.restore(twice.root, 5, name, 0, 4, NONE, fields), refused)
-    assert.throws(() => twice.restore(2 ** 30, twice.root, name, 0, 4, NONE, fields), refused)
+    restore(twice, 5, twice.root, 'name')
+    assert.throws(() => restore(twice, 5, twice.root, 'nam'), refused)
+    assert.throws(() => restore(twice, 6, NONE, 'name'), refused)
+    assert.throws(() => restore(twice, twice.root, 5, 'name'), refused)
+    assert.throws(() => restore(twice, 2 ** 30, twice.root, 'name'), refused)
     const orphan = createFlatStore()
-    orphan.restore(7, 5, name, 0, 4, NONE, fields)
-    orphan.restore(5, 6, name, 0, 4, NONE, fields)
+    restore(orphan, 7, 5, 'name')
+    restore(orphan, 5, 6, 'name')
     assert.throws(() => orphan.settle(), refused)
   })
 })
