@@ -24,8 +24,8 @@ const sharedBytesMax = 16 * 1024
 const firstPageBytes = 64 * 1024
 const firstPages = 4
 /**
- * The others are mappings of their own, whose memory the kernel hands out as zeros, where smaller ones are made zero a second
- * time; malloc has a few bytes in front.
+ * Of the others malloc need not make most of the memory zero, as it comes so from the kernel: loading a million znodes took 1.4 s
+ * instead of 1.6. A few bytes less than a power of two, because malloc has some in front.
  */
 const pageBytes = 256 * 1024 - 64
 const slotsPerPageMin = 16
