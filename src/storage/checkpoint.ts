@@ -147,16 +147,16 @@ export class LevelCheckpoint implements CheckpointStore {
   }
 
   /** Checks and reads the files in one, and only then lets LevelDB have them. */
-  async #loadFirst(files: Scannable, each: TakeRecord, end: () => void): Promise<void> {
+  async #loadFirst(files: Scannable, each: TakeRecord, done: () => void): Promise<void> {
     const { dir } = this.#database
-    const { generation, end: highest } = this.#record
+    const { generation, end } = this.#record
+    const last = Buffer.concat([Buffer.of(generation), end])
     await scan(files, (key, value) => {
-      if (key[0] === generation && Buffer.compare(key.subarray(1), highest) <= 0)
-        each(key.subarray(1), value, true)
+      if (key[0] === generation && key.compare(last) <= 0) each(key.subarray(1), value, true)
     })
     this.#files = undefined
     // When the other work begins, opening has begun, too.
-    const both = [this.#database.openChecked(), immediate().then(end)]
+    const both = [this.#database.openChecked(), immediate().then(done)]
     for (const result of await Promise.allSettled(both)) if (result.status === 'rejected') throw result.reason
     const found = recordOf(await this.#database.read(reading, readHead), dir)
     if (!encodeMeta(found).equals(encodeMeta(this.#record)))

@@ -357,9 +357,8 @@ export class ImageReader {
   }
 
   #segment(number: number): void {
-    const { buf, end } = this.#reader
+    const { buf, view, end } = this.#reader
     const { segments } = this.#tree
-    const view = new DataView(buf.buffer, buf.byteOffset, end)
     const segment = segments.add(number, this.#dead.get(number))
     this.#dead.delete(number)
     segment.bytes = end
@@ -452,8 +451,10 @@ function readStat(view: DataView, start: number): number {
 
 function numberOf(key: Uint8Array): number {
   if (key.length !== 9) throw new ImageError('a key of the wrong length')
-  const view = new DataView(key.buffer, key.byteOffset + 1, 8)
-  return view.getInt32(0) * 2 ** 32 + view.getUint32(4)
+  // Signed, as its first byte is.
+  let number = (key[1]! << 24) >> 24
+  for (let i = 2; i < key.length; i++) number = number * 256 + key[i]!
+  return number
 }
 
 function settingsOf(state: ImageState): Settings | undefined {
