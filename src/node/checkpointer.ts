@@ -12,13 +12,13 @@ const dirtyBytesMax = 32 << 20
 /** Bytes of transactions after which a checkpoint is made: bounds what a start has to replay, and the log. */
 const logBytesMax = 256 << 20
 /**
- * A checkpoint is cheap if it writes at most one byte for so many that went into the log since the one before: few znodes
- * are written again and again. Then it comes sooner, because a start has to replay everything since.
+ * A start has to replay everything since the newest checkpoint. So one that has little to write for the time since the one before
+ * comes sooner, after this part of the transactions, and not more often than every so many ms.
  */
-const cheapLogBytes = 8
-/** Cheap ones come after this part of the transactions, and not more often than every so many ms. */
-const cheapPart = 1 / 50
-const cheapMs = 1000
+const earlyPart = 1 / 50
+const earlyMs = 1000
+/** What is little: 2 MB a second. New znodes are written once anyhow, however often; those that change all the time are few. */
+const earlyBytesPerMs = 2000
 /** So many bytes of log are enough for a server that was away, if transactions are few and large. */
 const followBytes = 32 << 20
 /** How long one slice of encoding may keep requests waiting. */
@@ -85,7 +85,7 @@ export class Checkpointer {
     return { zxid, transactions: this.#transactions, bytes: this.#bytes }
   }
 
-  /** Half of snapCount: the least between two checkpoints that are not cheap, and what the log keeps. */
+  /** Half of snapCount: the least between two checkpoints that are not early, and what the log keeps. */
   get #half(): number {
     return Math.max(1, Math.floor(this.#options.snapCount / 2))
   }
@@ -108,11 +108,13 @@ export class Checkpointer {
   }
 
   #isDue(): boolean {
-    const { dirtyBytes } = this.#options.tree
+    const { tree, clock } = this.#options
+    const { dirtyBytes } = tree
     if (this.#since >= this.#threshold || this.#logBytes >= logBytesMax || dirtyBytes >= dirtyBytesMax)
       return true
-    const cheap = this.#since >= this.#threshold * cheapPart && this.#logBytes >= dirtyBytes * cheapLogBytes
-    return cheap && this.#options.clock.now() >= this.#beganAt + cheapMs
+    if (this.#since < this.#threshold * earlyPart) return false
+    const ms = clock.now() - this.#beganAt
+    return ms >= earlyMs && dirtyBytes <= ms * earlyBytesPerMs
   }
 
   /**
@@ -223,7 +225,7 @@ export class Checkpointer {
     const upTo = this.#made.findLast((made) => this.#isMuch(made, now))
     if (upTo === undefined) return
     this.#made = this.#made.filter(({ zxid }) => zxid >= upTo.zxid)
-    // Appends wait while the log notes where it begins: that is for more than one of many cheap checkpoints.
+    // Appends wait while the log notes where it begins: that is for more than one of many early checkpoints.
     if (upTo.zxid <= log.trimmedTo) return
     if (this.#trimmed !== undefined && !this.#isMuch(this.#trimmed, upTo)) return
     onTrim(upTo.zxid)

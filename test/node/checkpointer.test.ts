@@ -85,7 +85,7 @@ class Server {
     await this.quiet()
   }
 
-  /** A second later: as many transactions as make a cheap checkpoint of a server with a snapCount of a million, of so many bytes. */
+  /** A second later: as many transactions as make an early checkpoint of a server with a snapCount of a million, of so many bytes. */
   async sixteenth(bytes: number): Promise<void> {
     await this.run(create2())
     this.clock.advance(1000)
@@ -194,23 +194,27 @@ test('256 MiB of log bring a checkpoint: a start must not have more to replay', 
   assert.equal(server.checkpointer.zxid, server.tree.zxid)
 })
 
-for (const [name, since, logBytes, ms, made] of [
-  ['a cheap checkpoint comes after a fiftieth of the transactions', 1000, 8, 1000, true],
-  ['not after fewer', 999, 8, 1000, false],
-  ['not if it had to write more than an eighth of the log', 1000, 7, 1000, false],
-  ['not within a second', 1000, 8, 999, false],
+for (const [name, since, dirtyBytes, ms, made] of [
+  ['a checkpoint comes after a fiftieth of the transactions', 1000, 2_000_000, 1000, true],
+  ['not after fewer', 999, 2_000_000, 1000, false],
+  ['not within a second', 1000, 2_000_000, 999, false],
+  ['not if it had to write more than 2 MB for each second', 1000, 2_000_001, 1000, false],
+  ['later it may write more', 1000, 6_000_000, 3000, true],
 ] as const) {
   test(`${name}: a start has to replay what came since`, async () => {
     const server = new Server(100_000)
-    await server.run(create2(), create('/a', 'written again and again'))
+    await server.run(create2(), create('/a'))
+    const more = dirtyBytes - server.tree.dirtyBytes - 128
+    await server.run(create('/b', 'x'.repeat(more)))
+    assert.equal(server.tree.dirtyBytes, dirtyBytes)
     server.clock.advance(ms)
-    server.checkpointer.applied(since - 2, logBytes * server.tree.dirtyBytes)
+    server.checkpointer.applied(since - 3)
     await server.quiet()
     assert.equal(server.done.length, made ? 1 : 0)
   })
 }
 
-test('cheap checkpoints leave the log half of snapCount, so that servers that lag need no snapshot', async () => {
+test('early checkpoints leave the log half of snapCount, so that servers that lag need no snapshot', async () => {
   const server = new Server(80)
   const { log } = server.logDisk
   await server.run(create2(), create('/a'))
