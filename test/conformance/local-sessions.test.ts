@@ -1,7 +1,7 @@
 // Local sessions on an ensemble of one (semantics.md 43): what takes a zxid, what is refused, and how one becomes global.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { freePort } from '../support/ensemble.ts'
+import { freePort } from '../support/ports.ts'
 import { code, connect, Err, Flag, multiOp, ok, openAcl, type RawClient } from '../support/raw-client.ts'
 import { type SharedServer, sharedServer } from '../support/server.ts'
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
 import { after, before, beforeEach, test } from 'node:test'
+import { freePort } from '../support/ports.ts'
 import type { Network } from './network.ts'
 import { createProxyNetwork } from './proxy.ts'
 
@@ -12,14 +13,6 @@ let targetPort = 0
 /** What server 2 has received, over all connections. */
 let received = ''
 const accepted: net.Socket[] = []
-
-async function freePort(): Promise<number> {
-  const probe = net.createServer().listen(0, '127.0.0.1')
-  await once(probe, 'listening')
-  const { port } = probe.address() as net.AddressInfo
-  await new Promise((resolve) => probe.close(resolve))
-  return port
-}
 
 before(async () => {
   target = net.createServer((socket) => {

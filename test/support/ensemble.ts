@@ -4,7 +4,6 @@
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -18,6 +17,7 @@ import { endOf } from '../../src/zab/history.ts'
 import { type DiskFaults, faultyLog } from './disk.ts'
 import { type LogLine, memoryLogger, type Settings } from './in-process.ts'
 import { atEnd, type ServerProcess, spawnConfigured, testDir } from './load-process.ts'
+import { freePort } from './ports.ts'
 import { ClosedError, type ConnectOptions, connect, exchange, type RawClient, within } from './raw-client.ts'
 import { assertSameState, checkTree, stateOfTree } from './tree-state.ts'
 import { batchOf, setData } from './tree-transactions.ts'
@@ -25,26 +25,6 @@ import { batchOf, setData } from './tree-transactions.ts'
 /** Generous: the machine may be busy, and nothing waits for it in a good run. */
 const boundMs = 45_000
 const pollMs = 5
-/** Below the ports that the system gives to outgoing connections; ZABD_TEST_PORTS=FIRST-LAST narrows it. */
-const { ZABD_TEST_PORTS = '15000-31999' } = process.env
-const [firstPort = 0, lastPort = 0] = ZABD_TEST_PORTS.split('-').map(Number)
-// Test runs at the same time begin at different places; files of one run have ranges of their own (scripts/test.mjs).
-let nextPort = firstPort + ((process.pid * 61) % (lastPort - firstPort + 1))
-
-/** Ports of the loopback address that nobody listens on and that this process has not handed out. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = nextPort
-    nextPort = port >= lastPort ? firstPort : port + 1
-    const probe = createServer()
-    const free = await new Promise<boolean>((resolve) => {
-      probe.once('error', () => resolve(false))
-      probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)))
-    })
-    if (free) return port
-  }
-}
-
 /** Asks until `probe` gives something other than undefined and false. What it throws is kept for the failure. */
 export async function until<T>(
   what: string | (() => string),

@@ -3,11 +3,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import net from 'node:net'
 import os from 'node:os'
 import path from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { freePort } from './ports.ts'
 import { type ConnectOptions, connect, exchange, RawClient, within } from './raw-client.ts'
 
 const { ZABD_TEST_SERVER: command } = process.env
@@ -58,15 +58,6 @@ function projectRoot(): string {
   let dir = import.meta.dirname
   while (!existsSync(path.join(dir, 'package.json'))) dir = path.dirname(dir)
   return dir
-}
-
-async function freePort(): Promise<number> {
-  const probe = net.createServer()
-  await new Promise<void>((resolve) => probe.listen(0, '127.0.0.1', resolve))
-  const address = probe.address()
-  await new Promise((resolve) => probe.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
 }
 
 function launch(configFile: string, config: ServerConfig): ChildProcess {
