@@ -17,8 +17,10 @@ const logBytesMax = 256 << 20
  */
 const earlyPart = 1 / 50
 const earlyMs = 1000
-/** What is little: 2 MB a second. New znodes are written once anyhow, however often; those that change all the time are few. */
-const earlyBytesPerMs = 2000
+/** Little is a byte for so many that went into the log: few znodes are written again and again. */
+const earlyLogBytes = 8
+/** And 100 KB for each second: with 2 MB lone writes waited for checkpoints often enough to be seen in their 99th percentile. */
+const earlyBytesPerMs = 100
 /** So many bytes of log are enough for a server that was away, if transactions are few and large. */
 const followBytes = 32 << 20
 /** How long one slice of encoding may keep requests waiting. */
@@ -114,7 +116,9 @@ export class Checkpointer {
       return true
     if (this.#since < this.#threshold * earlyPart) return false
     const ms = clock.now() - this.#beganAt
-    return ms >= earlyMs && dirtyBytes <= ms * earlyBytesPerMs
+    return (
+      ms >= earlyMs && (dirtyBytes * earlyLogBytes <= this.#logBytes || dirtyBytes <= ms * earlyBytesPerMs)
+    )
   }
 
   /**

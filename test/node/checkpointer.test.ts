@@ -194,12 +194,16 @@ test('256 MiB of log bring a checkpoint: a start must not have more to replay', 
   assert.equal(server.checkpointer.zxid, server.tree.zxid)
 })
 
-for (const [name, since, dirtyBytes, ms, made] of [
-  ['a checkpoint comes after a fiftieth of the transactions', 1000, 2_000_000, 1000, true],
-  ['not after fewer', 999, 2_000_000, 1000, false],
-  ['not within a second', 1000, 2_000_000, 999, false],
-  ['not if it had to write more than 2 MB for each second', 1000, 2_000_001, 1000, false],
-  ['later it may write more', 1000, 6_000_000, 3000, true],
+const few = 100_000
+const many = 3_000_000
+for (const [name, since, dirtyBytes, logBytes, ms, made] of [
+  ['a checkpoint with little to write comes after a fiftieth of the transactions', 1000, few, 0, 1000, true],
+  ['not after fewer', 999, few, 0, 1000, false],
+  ['not within a second', 1000, few, 0, 999, false],
+  ['not if it had to write more than 100 KB for each second', 1000, few + 1, 0, 1000, false],
+  ['later it may write more', 1000, many, 0, 30_000, true],
+  ['at once if it is an eighth of the log', 1000, many, 8 * many, 1000, true],
+  ['not if it is more than an eighth of the log', 1000, many, 8 * many - 1, 1000, false],
 ] as const) {
   test(`${name}: a start has to replay what came since`, async () => {
     const server = new Server(100_000)
@@ -208,7 +212,7 @@ for (const [name, since, dirtyBytes, ms, made] of [
     await server.run(create('/b', 'x'.repeat(more)))
     assert.equal(server.tree.dirtyBytes, dirtyBytes)
     server.clock.advance(ms)
-    server.checkpointer.applied(since - 3)
+    server.checkpointer.applied(since - 3, logBytes)
     await server.quiet()
     assert.equal(server.done.length, made ? 1 : 0)
   })
