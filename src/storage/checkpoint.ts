@@ -150,7 +150,7 @@ export class LevelCheckpoint implements CheckpointStore {
   async #loadFirst(files: Scannable, each: TakeRecord, done: () => void): Promise<void> {
     const { dir } = this.#database
     const { generation, end } = this.#record
-    const last = Buffer.concat([Buffer.of(generation), end])
+    const last = keyIn(generation, end)
     await scan(files, (key, value) => {
       if (key[0] === generation && key.compare(last) <= 0) each(key.subarray(1), value, true)
     })
@@ -379,10 +379,7 @@ class Sink implements CheckpointSink {
 
   #keyOf(key: Uint8Array): Buffer {
     assert(key.length > 0, "a checkpoint's key is empty")
-    const dbKey = Buffer.allocUnsafe(key.length + 1)
-    dbKey[0] = this.generation
-    dbKey.set(key, 1)
-    return dbKey
+    return keyIn(this.generation, key)
   }
 
   #writePiece(): void {
@@ -412,15 +409,23 @@ function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)
 }
 
+/** The key of a record in the database. */
+function keyIn(generation: number, key: Uint8Array): Buffer {
+  const dbKey = Buffer.allocUnsafe(key.length + 1)
+  dbKey[0] = generation
+  dbKey.set(key, 1)
+  return dbKey
+}
+
 /** An iterator over a checkpoint's records, in key order. */
 function recordsOf(db: Db, { generation, end }: MetaRecord) {
-  const range = { gte: Buffer.of(generation), lte: Buffer.concat([Buffer.of(generation), end]) }
+  const range = { gte: Buffer.of(generation), lte: keyIn(generation, end) }
   return db.iterator({ ...range, highWaterMarkBytes: chunkBytes, fillCache: false })
 }
 
 /** Deletes the records of a generation with keys above `key`, if there are any, and gives the space back. */
 async function clear(db: Db, generation: number, key: Buffer): Promise<void> {
-  const range = { gt: Buffer.concat([Buffer.of(generation), key]), lt: Buffer.of(generation + 1) }
+  const range = { gt: keyIn(generation, key), lt: Buffer.of(generation + 1) }
   if ((await db.keys({ ...range, limit: 1 }).all()).length === 0) return
   await db.clear(range)
   await db.compactRange(range.gt, range.lt)

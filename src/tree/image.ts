@@ -279,8 +279,8 @@ export class ImageReader {
   readonly #reader = new Reader()
   /** Dead records of segments that have not come yet, by the segment's number. */
   readonly #dead = new Map<number, Uint8Array>()
-  /** Where the records of a batch are whose znodes changed since they were created, and their number in it. */
-  readonly #changed: { readonly at: number; readonly index: number }[] = []
+  /** Of each znode in the batch where its record is if it changed since it was created, else 0, where none is. */
+  readonly #changedAt = new Int32Array(restoredMax)
   #nodes = 0
 
   /** `expected`: how many znodes there should be, if that is known. */
@@ -364,7 +364,6 @@ export class ImageReader {
     segment.bytes = end
     batch.bytes = buf
     batch.count = 0
-    this.#changed.length = 0
     for (let at = checkBytes; at < end; ) {
       const next =
         at + znodeBytes <= end ? at + recordBytes(view.getInt32(at), view.getInt32(at + 4)) : end + 1
@@ -399,8 +398,9 @@ export class ImageReader {
     batch.czxidLow[i] = view.getInt32(start + 28)
     batch.ctimeHigh[i] = view.getInt32(start + 32)
     batch.ctimeLow[i] = view.getInt32(start + 36)
-    if (kind !== NodeKind.persistent || (info & (hasChanged | hasChildren | hasAversion)) !== 0)
-      this.#changed.push({ at: start, index: i })
+    const isAsCreated =
+      kind === NodeKind.persistent && (info & (hasChanged | hasChildren | hasAversion)) === 0
+    this.#changedAt[i] = isAsCreated ? 0 : start
   }
 
   /** Empties the batch into the tree. */
@@ -408,13 +408,14 @@ export class ImageReader {
     const tree = this.#tree
     tree.load(batch)
     this.#nodes += batch.count
-    for (const { at, index } of this.#changed) {
+    for (let i = 0; i < batch.count; i++) {
+      const at = this.#changedAt[i]!
+      if (at === 0) continue
       const ownerAt = readStat(view, at)
       const owner = hasOwner(stat.kind) ? readLong(view, ownerAt) : 0
-      tree.loadChanges(batch.node[index]!, stat, owner)
+      tree.loadChanges(batch.node[i]!, stat, owner)
     }
     batch.count = 0
-    this.#changed.length = 0
   }
 }
 
@@ -451,10 +452,7 @@ function readStat(view: DataView, start: number): number {
 
 function numberOf(key: Uint8Array): number {
   if (key.length !== 9) throw new ImageError('a key of the wrong length')
-  // Signed, as its first byte is.
-  let number = (key[1]! << 24) >> 24
-  for (let i = 2; i < key.length; i++) number = number * 256 + key[i]!
-  return number
+  return readLong(new DataView(key.buffer, key.byteOffset + 1, 8), 0)
 }
 
 function settingsOf(state: ImageState): Settings | undefined {

@@ -25,6 +25,7 @@ import { batchOf, setData } from './tree-transactions.ts'
 /** Generous: the machine may be busy, and nothing waits for it in a good run. */
 const boundMs = 45_000
 const pollMs = 5
+
 /** Asks until `probe` gives something other than undefined and false. What it throws is kept for the failure. */
 export async function until<T>(
   what: string | (() => string),

@@ -596,15 +596,12 @@ describe('loading', () => {
 
   test('puts znodes where they were, whatever their order, and goes on from there', () => {
     const store = createFlatStore()
-    const put = (node: number, parent: number, name: string) => {
-      restore(store, node, parent, name)
-    }
     // Two pages of records are between these.
-    put(9001, 9000, 'a child whose name is longer than what fits')
+    restore(store, 9001, 9000, 'a child whose name is longer than what fits')
     setData(store, 9001, bytes(300, 7))
-    put(9000, 7, 'parent')
-    put(store.root, NONE, '')
-    put(7, store.root, 'top')
+    restore(store, 9000, 7, 'parent')
+    restore(store, store.root, NONE, '')
+    restore(store, 7, store.root, 'top')
     store.settle()
     store.check()
     assert.equal(store.count, 4)
