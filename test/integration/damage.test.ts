@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { after, before, describe, it, type TestContext } from 'node:test'
 import { explain } from '../../src/cli/exit.ts'
 import { startServer } from '../../src/node/server.ts'
-import { writtenBytes } from '../support/disk-scratch.ts'
+import { manyFilesDir, scratchDir, writtenBytes } from '../support/disk-scratch.ts'
 import { type LogLine, memoryLogger, testConfig } from '../support/in-process.ts'
 import { spawnServer, testDir } from '../support/load-process.ts'
 import { connect, type MultiOp, multiOp, ok, type RawClient, within } from '../support/raw-client.ts'
@@ -164,7 +164,7 @@ type Damage = { readonly what: string; apply(path: string): Promise<void> }
 /** Damages each file in several ways, each time on a fresh copy; at least `least` writes must be there if it starts. */
 async function damageEverywhere(t: TestContext, written: Written, least: number) {
   const outcomes = { refused: 0, shorter: 0, complete: 0 }
-  const scratch = await testDir(t)
+  const scratch = await scratchDir(t, manyFilesDir())
   const root = join(written.dir, 'data/zabd')
   for (const name of await filesBelow(root)) {
     for (const damage of damagesOf(await writtenBytes(join(root, name)))) {

@@ -8,7 +8,14 @@ import { describe, it, type TestContext } from 'node:test'
 import { openStorage } from '../../src/storage/open.ts'
 import { StorageError } from '../../src/storage/types.ts'
 import type { Entry } from '../../src/zab/types.ts'
-import { checkpointAt, copyOf, openIn, scratchDir, writtenBytes } from '../support/disk-scratch.ts'
+import {
+  checkpointAt,
+  copyOf,
+  manyFilesDir,
+  openIn,
+  scratchDir,
+  writtenBytes,
+} from '../support/disk-scratch.ts'
 import { entriesAfter, readAll, reconfiguration } from '../support/log-conformance.ts'
 
 type Written = {
@@ -127,7 +134,7 @@ const noData = /(LOCK|LOG|LOG\.old)$/
 
 async function damageEverywhere(t: TestContext, dir: string, check: (seen: string) => void) {
   const outcomes = { refused: 0, opened: 0 }
-  const scratch = await scratchDir(t)
+  const scratch = await scratchDir(t, manyFilesDir())
   const names = (await readdir(join(dir, 'zabd/log'), { recursive: true })).map((name) => join('log', name))
   for (const name of ['log.state', ...names].sort()) {
     const file = await stat(join(dir, 'zabd', name))

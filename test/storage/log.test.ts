@@ -15,6 +15,7 @@ import { type MemoryLog, memoryLog } from '../support/disk-memory.ts'
 import {
   checkpointAt,
   copyOf,
+  manyFilesDir,
   metaAt,
   openIn,
   rejectsWith,
@@ -31,8 +32,12 @@ import {
 } from '../support/log-conformance.ts'
 import { eventually } from '../support/peers.ts'
 
-async function levelLog(t: TestContext, options: Partial<OpenStorageOptions>): Promise<LogUnderTest> {
-  const dir = await scratchDir(t)
+async function levelLog(
+  t: TestContext,
+  options: Partial<OpenStorageOptions>,
+  parent?: string,
+): Promise<LogUnderTest> {
+  const dir = await scratchDir(t, parent)
   let storage = await openIn(t, dir, options)
   const store: LogUnderTest = {
     log: storage.log,
@@ -61,7 +66,7 @@ function kept(inner: MemoryLog, log: LogStore = inner): Promise<LogUnderTest> {
 
 logConformance('LevelDB', (t) => levelLog(t, {}))
 logConformance('LevelDB without sync', (t) => levelLog(t, { sync: false }))
-logConformance('LevelDB in many segments', (t) => levelLog(t, { segmentBytes: 1 }))
+logConformance('LevelDB in many segments', (t) => levelLog(t, { segmentBytes: 1 }, manyFilesDir()))
 logConformance('the log in memory', () => kept(memoryLog()))
 logConformance('a log with faults, none of them on', () => {
   const inner = memoryLog()
@@ -81,7 +86,7 @@ describe('the log', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(command, { maxLength: 25 }), async (commands) => {
         const model = memoryLog()
-        const store = await levelLog(t, { segmentBytes: 3000 })
+        const store = await levelLog(t, { segmentBytes: 3000 }, manyFilesDir())
         for (const { type, amount } of commands) {
           await perform(type, amount, model, store)
           assert.deepEqual(await summary(store.log), await summary(model))

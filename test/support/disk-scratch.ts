@@ -1,5 +1,6 @@
 // Directories and storages that a test uses and that are gone when it ends.
 import assert from 'node:assert/strict'
+import { accessSync, constants, statfsSync } from 'node:fs'
 import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,9 +19,31 @@ const opened = new WeakMap<TestContext, Storage[]>()
 /** More than files can go away while a copy is made; a directory that is not there is told of. */
 const copyAttempts = 20
 
-/** A new empty directory; when the test ends, what `closeAtEnd` was given is closed and the directory removed. */
-export async function scratchDir(t: TestContext): Promise<string> {
-  const dir = await mkdtemp(join(tmpdir(), 'zabd-storage-'))
+/** A file system in memory, which most Linux systems have. */
+const memoryMount = '/dev/shm'
+/** So much must be free there: the tests of a file use a tenth of it at a time. */
+const memoryFree = 1 << 30
+
+/**
+ * Where tests that only look at what is in files, and make thousands of them, are done sooner than on a disk: in memory if there is
+ * such a place, else where all others have theirs.
+ */
+export function manyFilesDir(): string {
+  try {
+    accessSync(memoryMount, constants.W_OK)
+    const { bavail, bsize } = statfsSync(memoryMount)
+    return bavail * bsize >= memoryFree ? memoryMount : tmpdir()
+  } catch {
+    return tmpdir()
+  }
+}
+
+/**
+ * A new empty directory, in `parent` (the system's for temporary files); when the test ends, what `closeAtEnd` was given is closed and
+ * the directory removed.
+ */
+export async function scratchDir(t: TestContext, parent = tmpdir()): Promise<string> {
+  const dir = await mkdtemp(join(parent, 'zabd-storage-'))
   t.after(async () => {
     try {
       for (const storage of opened.get(t) ?? []) await storage.close()
