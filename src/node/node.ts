@@ -5,13 +5,12 @@
 // it keeps of requests, sessions, snapshots and the log is in the files beside it.
 import { randomBytes } from 'node:crypto'
 import { answer, argumentBytes, fourLetterWord, type Word } from '../admin/words.ts'
-import { assert, assertNever } from '../base/assert.ts'
+import { assert } from '../base/assert.ts'
 import type { Logger } from '../base/log.ts'
 import { Op } from '../base/opcodes.ts'
 import { formatZxid } from '../base/zxid.ts'
 import type { Config, ServerSpec } from '../config/types.ts'
-import type { PeerMessage } from '../peers/messages.ts'
-import { PeerFault, type PeerHandler, type Peers } from '../peers/types.ts'
+import type { PeerHandler, Peers } from '../peers/types.ts'
 import { Authenticator } from '../server/auth.ts'
 import type { Backend, ConnectionLimits } from '../server/backend.ts'
 import { type Connection, formatSession } from '../server/connection.ts'
@@ -22,29 +21,26 @@ import { type LogIndex, type Storage, StorageError } from '../storage/types.ts'
 import type { Id } from '../tree/acl.ts'
 import { BatchOption } from '../tree/batch.ts'
 import type { Tree } from '../tree/tree.ts'
-import { type Core, createCore, type Effect, type Event, step, votingAt } from '../zab/core.ts'
-import { defaultSettings, type Entry, type Epochs, type VotingAt } from '../zab/types.ts'
+import type { Core } from '../zab/core.ts'
+import type { Entry } from '../zab/types.ts'
 import { Anteroom } from './anteroom.ts'
 import { Checkpointer } from './checkpointer.ts'
-import type { Clock, Timer } from './clock.ts'
+import type { Clock } from './clock.ts'
+import { Consensus, type ConsensusHost } from './consensus.ts'
 import { Flushes } from './flushes.ts'
 import { FollowingRole } from './following.ts'
-import { InFlight } from './in-flight.ts'
+import { Guard } from './guard.ts'
 import type { Inspector, ServerState } from './inspect.ts'
-import { Journal } from './journal.ts'
 import { LeadingRole } from './leading.ts'
 import { LocalSessions } from './local-sessions.ts'
-import { Lookout } from './lookout.ts'
-import { Members, wasAlone } from './members.ts'
 import type { Membership } from './membership.ts'
 import { ReadOnlyMode } from './read-only.ts'
 import { Recovery } from './recovery.ts'
 import { Replica } from './replica.ts'
-import { type Proposed, Requests } from './requests.ts'
+import { Requests } from './requests.ts'
 import type { Role, RoleHost } from './role.ts'
 import { SessionTracker } from './session-tracker.ts'
 import { sessionPasswords } from './sessions.ts'
-import { SnapshotReceiver, SnapshotSender } from './snapshots.ts'
 import { Syncs } from './syncs.ts'
 
 /** Bytes of proposals that may wait for their commit before connections are not read any more. */
@@ -55,8 +51,6 @@ const digestEvery = 128
 const digestEveryAlone = 64 * digestEvery
 /** So many transactions are applied and answered faster than a message to another server is written. */
 const answeredFirstMax = 4
-/** How often in a tick the consensus core looks at the clock. */
-const coreTicks = 8
 
 export type NodeParts = {
   readonly config: Config
@@ -79,7 +73,7 @@ export type NodeParts = {
 }
 
 /** See file header. */
-export class Node implements Backend, PeerHandler {
+export class Node implements Backend {
   readonly config: Config
   readonly logger: Logger
   readonly stats = new ServerStats()
@@ -92,24 +86,19 @@ export class Node implements Backend, PeerHandler {
   readonly localSessions: LocalSessions
   readonly checkpointer: Checkpointer
   readonly replica: Replica
+  readonly consensus: Consensus
   readonly startedAt: number
   /** For the four-letter words. */
   inspector: Inspector | undefined
 
   readonly #clock: Clock
   readonly #parts: NodeParts
-  readonly #peers: Peers
-  readonly #journal: Journal
+  readonly #guard: Guard
   readonly #requests: Requests
   readonly #syncs = new Syncs()
-  readonly #sender: SnapshotSender
-  readonly #receiver: SnapshotReceiver
-  readonly #members: Members
-  readonly #lookout: Lookout
   readonly #readOnly: ReadOnlyMode
   /** The first id of a session that began in read-only mode this time. */
   #firstReadOnlySession = 0
-  #core: Core | undefined
   #turnPlanned = false
   readonly #flushes: Flushes
   /** A turn is under way that ends with a flush: who needs one gets it without another turn. */
@@ -125,15 +114,8 @@ export class Node implements Backend, PeerHandler {
   #votersCame = false
   #writable = false
   #stopping = false
-  #lookingSince: number
-  /** When the election was over. */
-  #foundAt = 0
   #notServingSince: number
-  /** Leader: own entries that are not committed. */
-  readonly #inFlight: InFlight
   readonly #recovery: Recovery
-  #fatal = false
-  #coreTick: Timer | undefined
   /** Of `start`, until it has settled. */
   #starting: { resolve: () => void; reject: (error: Error) => void } | undefined
   #resigned: () => void = () => undefined
@@ -145,8 +127,8 @@ export class Node implements Backend, PeerHandler {
     this.logger = logger
     this.tree = tree
     this.#clock = clock
+    this.#guard = new Guard((error) => this.#failed(error))
     this.startedAt = clock.now()
-    this.#lookingSince = this.startedAt
     this.#notServingSince = this.startedAt
     this.authenticator = new Authenticator({
       superDigest: config.superDigest,
@@ -177,18 +159,8 @@ export class Node implements Backend, PeerHandler {
       onEnd: () => this.#readOnlyEnds(),
     })
     this.#flushes = new Flushes(clock)
-    this.#anteroom = new Anteroom(clock, () => this.#guard(() => this.#anteroom.open()))
-    this.#inFlight = new InFlight(clock, (ms) => this.stats.quorumAckLatency.record(ms))
+    this.#anteroom = new Anteroom(clock, () => this.#guard.run(() => this.#anteroom.open()))
     this.#requests = new Requests(batchOptions(config))
-    this.#members = new Members(config, tree)
-    this.#lookout = new Lookout({ logger, tickMs: config.tickTime })
-    this.#journal = new Journal({
-      log: storage.log,
-      clock,
-      onDurable: (zxid, ms, transactions) => this.#durable(zxid, ms, transactions),
-      onTruncated: (zxid) => this.#guard(() => this.#settle({ type: 'truncated', zxid })),
-      onFailure: (error) => this.#guard(() => this.#diskFailed(error)),
-    })
     this.replica = new Replica({
       tree,
       log: storage.log,
@@ -201,14 +173,14 @@ export class Node implements Backend, PeerHandler {
       // A server that catches up has the next digest when it has done so, and nobody to tell of those before.
       isCompared: () => this.#writable,
       soleReader: config.standalone,
-      readable: () => this.#journal.readable,
+      readable: () => this.consensus.journal.readable,
       originsOf: (batch) => this.#requests.originsOf(batch),
       onSpecial: (kind, session, origin) => this.#specialApplied(kind, session, origin),
       onAnswered: (origins) => this.#requests.answered(origins),
       onDigest: (digest) => this.#role?.digest(digest),
       onApplied: (transactions, bytes, time) => this.#onApplied(transactions, bytes, time),
       onMore: () => this.#planTurn(),
-      onFailure: (error) => this.#guard(() => this.#diskFailed(error)),
+      onFailure: (error) => this.#guard.run(() => this.#diskFailed(error)),
     })
     this.checkpointer = new Checkpointer({
       tree,
@@ -219,40 +191,36 @@ export class Node implements Backend, PeerHandler {
       snapCount: config.snapCount,
       random: parts.random,
       onDone: (ms) => this.stats.checkpointTime.record(ms),
-      onTrim: (zxid) => this.#guard(() => this.#settle({ type: 'trimmed', zxid })),
-      onFatal: (error) => this.#fail(error),
+      onTrim: (zxid) => this.consensus.trimmed(zxid),
+      onFatal: (error) => this.#guard.fail(error),
     })
-    this.#peers = parts.peers?.(this) ?? noPeers
-    this.#sender = new SnapshotSender({
-      storage,
-      checkpointer: this.checkpointer,
-      peers: this.#peers,
-      clock,
+    this.consensus = new Consensus({
+      config,
       logger,
-      votingAt: (zxid) => (this.#core === undefined ? undefined : votingAt(this.#core, zxid)),
-    })
-    this.#receiver = new SnapshotReceiver({
-      storage,
-      journal: this.#journal,
-      checkpointer: this.checkpointer,
       clock,
-      logger,
-      onInstalled: (tree, voting) => this.#guard(() => this.#snapshotInstalled(tree, voting)),
-      onAborted: () => this.#guard(() => this.#settle({ type: 'snapshotAborted' })),
+      tree,
+      storage,
+      stats: this.stats,
+      replica: this.replica,
+      checkpointer: this.checkpointer,
+      guard: this.#guard,
+      peers: parts.peers,
+      onConfig: parts.onConfig,
+      host: this.#consensusHost(),
     })
     this.#recovery = new Recovery({
       storage,
       dataDir: config.dataDir,
       tree,
-      journal: this.#journal,
+      journal: this.consensus.journal,
       replica: this.replica,
       checkpointer: this.checkpointer,
-      receiver: this.#receiver,
+      receiver: this.consensus.receiver,
       clock,
       logger,
-      onStateReplaced: () => this.#configurationApplied(),
-      begin: () => this.#startCore(storage.log.index()),
-      onFatal: (error) => this.#fail(error),
+      onStateReplaced: () => this.consensus.configurationApplied(),
+      begin: () => this.consensus.begin(storage.log.index()),
+      onFatal: (error) => this.#guard.fail(error),
     })
   }
 
@@ -267,38 +235,9 @@ export class Node implements Backend, PeerHandler {
     return new Promise((resolve, reject) => {
       this.#starting = { resolve, reject }
       // Who connected before there is a core would stay unknown to it.
-      this.#peers.suspend('starting')
-      this.#startCore(index).catch(reject)
+      this.consensus.suspend('starting')
+      this.consensus.begin(index).catch(reject)
     })
-  }
-
-  /** A core on what the disk holds: at start, and after the disk has failed. */
-  async #startCore(index: Promise<LogIndex>): Promise<void> {
-    const { log } = this.#parts.storage
-    const { config, tree } = this
-    const { lasts, votings } = await index
-    const { id, tickTime: tickMs, initLimit, syncLimit } = config
-    // Entries are kept in memory for other servers only.
-    const cacheBytes = config.standalone ? 0 : defaultSettings.cacheBytes
-    this.#core = createCore({
-      id,
-      quorum: this.#members.configuredQuorum,
-      votings: config.reconfigEnabled ? votings : [],
-      epochs: log.epochs,
-      trimmedTo: log.trimmedTo,
-      lasts,
-      applied: tree.zxid,
-      settings: { ...defaultSettings, tickMs, initLimit, syncLimit, cacheBytes },
-      firstSession: Math.max(this.#clock.wall(), (this.#core?.sessions ?? 0) + 1),
-      needsSnapshot: log.diverged,
-      alone: config.standalone || (await wasAlone(tree, log)),
-    })
-    if (!config.standalone) this.stats.lookings++
-    this.#readOnly.end()
-    this.#settle({ type: 'start', now: this.#clock.now() })
-    if (this.#coreTick === undefined && !config.standalone) this.#planCoreTick()
-    this.#peers.setMembers(this.#members.list)
-    this.#peers.resume()
   }
 
   /** Takes no more requests; resolves when those that were taken are answered, or can not be. */
@@ -306,11 +245,15 @@ export class Node implements Backend, PeerHandler {
     this.#stopping = true
     await this.#recovery.callOff()
     const until = this.#clock.now() + this.config.tickTime
-    while (!this.#fatal && this.#role !== undefined && this.#requests.outstanding + this.#syncs.count > 0) {
-      if (this.#clock.now() >= until && !this.#alone) break
+    while (
+      !this.#guard.failed &&
+      this.#role !== undefined &&
+      this.#requests.outstanding + this.#syncs.count > 0
+    ) {
+      if (this.#clock.now() >= until && !this.consensus.alone) break
       await this.#pause()
     }
-    if (this.leads && !this.#alone) await this.#handOver()
+    if (this.leads && !this.consensus.alone) await this.#handOver()
     this.#flush()
   }
 
@@ -321,7 +264,8 @@ export class Node implements Backend, PeerHandler {
     })
     this.#writable = false
     this.#leadership?.rest()
-    this.#settle({ type: 'resign' })
+    this.consensus.handle({ type: 'resign' })
+    this.#advance()
     const timer = this.#clock.after(this.config.tickTime, () => this.#resigned())
     await done
     timer.cancel()
@@ -340,12 +284,8 @@ export class Node implements Backend, PeerHandler {
     this.#writable = false
     this.#readOnly.end()
     this.localSessions.pause()
-    this.#coreTick?.cancel()
-    await this.#peers.close()
-    await this.#journal.settled()
-    this.#core = undefined
-    this.#sender.endAll()
-    if (this.#fatal) return
+    await this.consensus.close()
+    if (this.#guard.failed) return
     this.replica.finishEntry()
     await this.checkpointer.finish()
   }
@@ -353,7 +293,10 @@ export class Node implements Backend, PeerHandler {
   // ---------------------------------------------------------------- Backend: state
 
   get serving(): boolean {
-    return this.#readOnly.on || (this.#serving && (this.config.leaderServes || !this.leads || this.#alone))
+    return (
+      this.#readOnly.on ||
+      (this.#serving && (this.config.leaderServes || !this.leads || this.consensus.alone))
+    )
   }
 
   get readOnly(): boolean {
@@ -370,19 +313,12 @@ export class Node implements Backend, PeerHandler {
 
   /** The consensus core; undefined while the disk is out of order. For reading. */
   get core(): Core | undefined {
-    return this.#core
+    return this.consensus.core
   }
 
   /** This server is an established leader. */
   get leads(): boolean {
-    const role = this.#core?.role
-    return role?.type === 'leading' && role.phase === 'broadcast'
-  }
-
-  /** No other server has a say in what is committed. */
-  get #alone(): boolean {
-    const voters = this.#core?.quorum.voters
-    return this.config.standalone || (voters?.length === 1 && voters[0] === this.config.id)
+    return this.consensus.leads
   }
 
   /** What operators know it as. */
@@ -391,12 +327,7 @@ export class Node implements Backend, PeerHandler {
     if (this.#role === undefined && !this.#serving) return 'looking'
     if (this.config.standalone) return 'standalone'
     if (this.leads) return 'leader'
-    return this.#observes ? 'observer' : 'follower'
-  }
-
-  /** This server has no vote. */
-  get #observes(): boolean {
-    return this.#core?.quorum.voters.includes(this.config.id) !== true
+    return this.consensus.observes ? 'observer' : 'follower'
   }
 
   /** Requests received and not answered. */
@@ -415,12 +346,12 @@ export class Node implements Backend, PeerHandler {
 
   /** The ensemble's configuration as /zookeeper/config has it; empty when standalone. */
   get membership(): string {
-    return this.config.standalone ? '' : this.#members.text
+    return this.config.standalone ? '' : this.consensus.members.text
   }
 
   /** The servers of it. */
   get members(): readonly ServerSpec[] {
-    return this.#members.current.servers
+    return this.consensus.members.current.servers
   }
 
   now(): number {
@@ -557,17 +488,6 @@ export class Node implements Backend, PeerHandler {
     return this.#role
   }
 
-  get #activeCore(): Core {
-    assert(this.#core !== undefined, 'there is no core')
-    return this.#core
-  }
-
-  /** What happened between servers or to the disk: the core decides, then everything that follows is done. */
-  #settle(event: Event): void {
-    this.#handle(event)
-    this.#advance()
-  }
-
   #planTurn(): void {
     if (this.#turnPlanned) return
     this.#turnPlanned = true
@@ -577,18 +497,19 @@ export class Node implements Backend, PeerHandler {
   /** Made once, and not for each turn. */
   readonly #turn = () => {
     this.#turnPlanned = false
-    this.handled()
+    this.consensus.handled()
   }
 
   /** Proposes or forwards what has gathered, applies what is committed, and lets replies out. */
   #advance(): void {
     // What a learner applies others have already: its acknowledgement can wait for a few replies, and not for many.
+    const { peers } = this.consensus
     let answersFirst = false
     this.#flushComes = true
     try {
       if (this.#writable) this.#role?.sendRequests()
       answersFirst = this.#role instanceof FollowingRole && this.replica.lag <= answeredFirstMax
-      if (!answersFirst) this.#peers.flush()
+      if (!answersFirst) peers.flush()
       this.replica.advance()
       this.#role?.applied()
       if (this.#role !== undefined && !(this.#serving && this.#writable)) this.#takeUp(this.#role)
@@ -597,7 +518,7 @@ export class Node implements Backend, PeerHandler {
       this.#flushComes = false
     }
     this.#flush()
-    if (answersFirst) this.#peers.flush()
+    if (answersFirst) peers.flush()
     if (this.#votersCame && !this.replica.behind) this.#dismissClients()
     if (this.serving) this.#anteroom.open()
     this.#resumeStalled()
@@ -610,237 +531,47 @@ export class Node implements Backend, PeerHandler {
     for (const connection of [...this.sessions.attached.values()]) connection.close()
   }
 
-  /** Whether the next entry may be proposed, or should wait for more to come. */
-  #hasRoom(): boolean {
-    if (this.#alone) return this.#journal.idle
-    return this.#inFlight.hasRoom
-  }
+  // ---------------------------------------------------------------- the role
 
-  // ---------------------------------------------------------------- other servers
-
-  connected(peer: number): void {
-    this.#guard(() => this.#handle({ type: 'peerConnected', peer }))
-    this.#planTurn()
-  }
-
-  lost(peer: number): void {
-    this.#sender.end(peer)
-    this.#guard(() => this.#handle({ type: 'peerLost', peer }))
-    this.#planTurn()
-  }
-
-  received(from: number, message: PeerMessage): void {
-    if (this.#fatal) return
-    try {
-      this.#received(from, message)
-    } catch (error) {
-      this.#caught(error)
-    }
-  }
-
-  /** At once, and not in a turn of its own: a lone write waits for several such hops. */
-  handled(): void {
-    if (this.#fatal) return
-    try {
-      this.#advance()
-    } catch (error) {
-      this.#caught(error)
-    }
-  }
-
-  #received(from: number, message: PeerMessage): void {
-    if (this.#core === undefined) return
-    switch (message.type) {
-      case 'forward':
-      case 'sync':
-      case 'claim':
-      case 'touches':
-      case 'digest':
-      case 'synced':
-      case 'claimed':
-      case 'moved':
-      case 'divergence':
-        this.#role?.received(from, message)
-        break
-      case 'snapshotPart':
-      case 'snapshotEnd':
-        this.#receiver.received(from, message)
-        break
-      case 'snapshotFailed':
-        this.#receiver.abort(message.session)
-        break
-      default:
-        this.#handle({ type: 'message', from, message })
-        this.#role?.received(from, message)
-        if (message.type === 'installed') this.#sender.end(from)
-    }
-  }
-
-  // ---------------------------------------------------------------- the core
-
-  /** Hands an event to the core and does what it says. */
-  #handle(event: Event): void {
-    const core = this.#core
-    if (core === undefined) return
-    for (const effect of step(core, event)) this.#perform(effect)
-    if (this.#journal.waits) {
-      // The others begin with an entry while it goes to this disk, and not after that was set to work.
-      this.#peers.flush()
-      this.#journal.begin()
-    }
-  }
-
-  #perform(effect: Effect): void {
-    switch (effect.type) {
-      case 'send':
-        if (effect.message.type === 'diff' && !this.#sender.sends(effect.to)) this.stats.diffSyncs++
-        this.#peers.send(effect.to, effect.message)
-        break
-      case 'append': {
-        const proposed = effect.origin as Proposed | undefined
-        this.replica.append(effect.entry, proposed?.batch, proposed?.origins)
-        this.#journal.append(effect.entry)
-        this.#countAppended(effect.entry)
-        break
-      }
-      case 'truncate':
-        this.replica.truncate(effect.zxid)
-        this.#journal.truncate(effect.zxid)
-        break
-      case 'saveEpochs':
-        this.#saveEpochs(effect.epochs)
-        break
-      case 'commit':
-        this.replica.commit(effect.zxid)
-        this.#inFlight.committed(effect.zxid)
-        break
-      case 'readEntries':
-        this.#readEntries(effect)
-        break
-      case 'sendSnapshot':
-        this.stats.snapshotSyncs++
-        this.replica.finishEntry()
-        this.#sender.send(effect.to, effect.session, effect.atLeast)
-        break
-      case 'receiveSnapshot':
-        this.#readOnly.end()
-        this.replica.finishEntry()
-        this.#receiver.begin(effect.from, effect.session)
-        break
-      case 'abortSnapshot':
-        this.#receiver.abort()
-        break
-      case 'roleChanged':
-        this.#roleChanged(effect)
-        break
-      case 'dropPeer':
-        this.#sender.end(effect.peer)
-        this.#peers.drop(effect.peer, effect.reason)
-        break
-      case 'confirmed':
-        this.#leadership?.confirmed(effect.id, effect.zxid)
-        break
-      case 'resigned':
-        this.#resigned()
-        break
-      case 'diverged':
-        this.logger.error(
-          { zxid: formatZxid(effect.zxid) },
-          'this state is not that of the ensemble, a snapshot replaces it',
-        )
-        this.#recovery.stateIsWrong().catch((error: unknown) => this.#guard(() => this.#diskFailed(error)))
-        break
-      case 'votingChanged':
-        this.#votersCame ||= effect.committed
-        this.#tellOfVoting(effect)
-        break
-      case 'settle':
-        this.#leadership?.proposeVoting(effect.voting)
-        break
-      case 'blankVoters':
-        this.logger.warn(
-          effect,
-          `server ${effect.candidate} can not be elected: the voters ${effect.blanks.join(', ')} have lost their data or have a wrong state, and could hide that others are ahead`,
-        )
-        break
-      default:
-        assertNever(effect)
+  /** What comes of the core's decisions here. */
+  #consensusHost(): ConsensusHost {
+    return {
+      advance: () => this.#advance(),
+      planTurn: () => this.#planTurn(),
+      began: () => this.#readOnly.end(),
+      ticked: () => this.#readOnly.consider(),
+      roleEnded: (reason) => this.#leave(reason),
+      roleBegan: (core) => this.#begin(core),
+      received: (from, message) => this.#role?.received(from, message),
+      appended: (entry) => this.#countAppended(entry),
+      confirmed: (id, zxid) => this.#leadership?.confirmed(id, zxid),
+      resigned: () => this.#resigned(),
+      settleVoting: (voting) => this.#leadership?.proposeVoting(voting),
+      votersChanged: () => {
+        this.#votersCame = true
+      },
+      snapshotComes: () => this.#readOnly.end(),
+      snapshotInstalled: () => this.#recovery.snapshotInstalled(),
+      diverged: () => this.#stateIsWrong(),
+      diskFailed: (error) => this.#diskFailed(error),
     }
   }
 
   /** The leader's own entries are timed up to their commit; a learner counts what its leader proposes. */
   #countAppended({ first, last }: Entry): void {
     if (this.#role instanceof FollowingRole) this.stats.learnerProposals += last - first + 1
-    else if (this.#writable) this.#inFlight.proposed(last)
+    else if (this.#writable) this.consensus.proposed(last)
   }
 
-  /** A reconfiguration has several steps, of which operators need the last. */
-  #tellOfVoting({ zxid, voting, committed, settled }: Extract<Effect, { type: 'votingChanged' }>): void {
-    const fields = { zxid: formatZxid(zxid), ...voting, committed, settled }
-    const text = `the voters are ${voting.voters.join(', ')}`
-    if (settled) this.logger.info(fields, `${text}; a server that is not among them any more may be stopped`)
-    else
-      this.logger.debug(fields, committed ? text : `${text}, beside the ones before until this is committed`)
-  }
-
-  #saveEpochs(epochs: Epochs): void {
-    const core = this.#core
-    this.#parts.storage.log.saveEpochs(epochs).then(
-      () =>
-        this.#guard(() => {
-          if (core === this.#core) this.#settle({ type: 'epochsSaved', epochs })
-        }),
-      (error: unknown) => this.#guard(() => this.#diskFailed(error)),
-    )
-  }
-
-  #readEntries({ id, to, after, maxBytes }: Extract<Effect, { type: 'readEntries' }>): void {
-    const core = this.#core
-    this.#journal
-      .readAfter(after, maxBytes)
-      .catch((error: unknown) => {
-        this.logger.error({ err: error }, 'the log can not be read for another server')
-        return []
-      })
-      .then((entries) =>
-        this.#guard(() => {
-          if (core === this.#core) this.#settle({ type: 'entriesRead', id, to, entries })
-        }),
-      )
-  }
-
-  #roleChanged({ role, phase, leader, epoch, reason }: Extract<Effect, { type: 'roleChanged' }>): void {
-    const now = this.#clock.now()
-    if (role === 'looking') {
-      this.#lookingSince = now
-      this.stats.lookings++
-      this.#leave(reason)
-      return
-    }
-    if (phase === 'discovery') {
-      this.#foundAt = now
-      if (!this.#observes) this.stats.electionTime.record(now - this.#lookingSince)
-    }
-    const fields = { leader, epoch, reason }
-    if (phase !== 'broadcast') {
-      this.logger.debug(fields, `${role}, ${phase}`)
-      return
-    }
+  #begin(core: Core): void {
     this.#readOnly.end()
-    const core = this.#activeCore
     const host = this.#roleHost(core)
-    if (core.role.type === 'following') {
-      const { observerSyncTime, followerSyncTime } = this.stats
-      const syncTime = this.#observes ? observerSyncTime : followerSyncTime
-      syncTime.record(now - this.#foundAt)
-      this.#role = new FollowingRole(host, core.role)
-    } else if (core.role.type === 'leading') {
-      this.#role = new LeadingRole(host, core.role)
-    }
+    if (core.role.type === 'following') this.#role = new FollowingRole(host, core.role)
+    else if (core.role.type === 'leading') this.#role = new LeadingRole(host, core.role)
   }
 
   #roleHost(core: Core): RoleHost {
-    const { config, logger, tree, stats, sessions } = this
+    const { config, logger, tree, stats, sessions, consensus } = this
     return {
       config,
       logger,
@@ -851,12 +582,12 @@ export class Node implements Backend, PeerHandler {
       requests: this.#requests,
       syncs: this.#syncs,
       sessions,
-      members: this.#members,
-      peers: this.#peers,
+      members: consensus.members,
+      peers: consensus.peers,
       randomBytes: this.#parts.randomBytes ?? randomBytes,
-      handle: (event) => this.#handle(event),
+      handle: (event) => consensus.handle(event),
       planTurn: () => this.#planTurn(),
-      hasRoom: () => this.#hasRoom(),
+      hasRoom: () => consensus.hasRoom,
       diverged: (reason) => this.#diverged(reason),
     }
   }
@@ -886,11 +617,11 @@ export class Node implements Backend, PeerHandler {
   #act(role: Role): void {
     const { standalone, id } = this.config
     // A leader may be established by the others' disks before its own has the epoch as the current one.
-    const { accepted: epoch } = this.#activeCore.epochs
+    const epoch = this.core?.epochs.accepted
     const { leader } = role
-    const ms = Math.round(this.#clock.now() - this.#lookingSince)
+    const ms = Math.round(this.#clock.now() - this.consensus.lookingSince)
     const fields = { role: this.state, leader, epoch, zxid: formatZxid(this.tree.zxid), ms }
-    const doing = this.#observes ? 'observes' : 'follows'
+    const doing = this.consensus.observes ? 'observes' : 'follows'
     if (!standalone)
       this.logger.info(
         fields,
@@ -910,8 +641,7 @@ export class Node implements Backend, PeerHandler {
     this.#role = undefined
     this.#writable = false
     role?.end(waiting)
-    this.#inFlight.clear()
-    this.#sender.endAll()
+    this.consensus.abandon()
     this.#requests.abandon(waiting)
     this.replica.abandon(waiting)
     this.#syncs.abandon(waiting)
@@ -922,7 +652,7 @@ export class Node implements Backend, PeerHandler {
       this.#readOnly.end()
       this.#tellOfEnd(role, reason)
     }
-    if (!this.#alone && this.#serving) {
+    if (!this.consensus.alone && this.#serving) {
       this.#serving = false
       this.#notServingSince = this.#clock.now()
       this.localSessions.pause()
@@ -939,32 +669,6 @@ export class Node implements Backend, PeerHandler {
     this.logger.info({ zxid: formatZxid(this.tree.zxid), reason }, `${done}${next}: ${reason}`)
   }
 
-  #durable(zxid: number, ms: number, transactions: number): void {
-    if (this.#fatal) return
-    try {
-      this.stats.fsync.record(ms)
-      this.stats.batchSize.record(transactions)
-      if (ms > this.config.fsyncWarningMs)
-        this.logger.warn({ ms: Math.round(ms) }, 'a sync of the log took long; it holds up every write')
-      this.#settle({ type: 'durable', zxid })
-    } catch (error) {
-      this.#caught(error)
-    }
-  }
-
-  #snapshotInstalled(tree: Tree, voting: VotingAt | undefined): void {
-    this.tree.adopt(tree)
-    this.#recovery.snapshotInstalled()
-    this.replica.reset()
-    const { zxid } = this.tree
-    this.#configurationApplied()
-    this.#settle(
-      voting === undefined
-        ? { type: 'snapshotInstalled', zxid }
-        : { type: 'snapshotInstalled', zxid, voting },
-    )
-  }
-
   // ---------------------------------------------------------------- applied transactions
 
   #specialApplied(kind: number, session: number, origin: Connection | undefined): void {
@@ -977,7 +681,7 @@ export class Node implements Backend, PeerHandler {
         this.sessions.closed(session, origin)
         break
       case Op.reconfig:
-        this.#configurationApplied()
+        this.consensus.configurationApplied()
     }
   }
 
@@ -999,20 +703,18 @@ export class Node implements Backend, PeerHandler {
   #diverged(reason: string): void {
     this.stats.digestMismatches++
     this.logger.error({ zxid: formatZxid(this.tree.zxid) }, `this server's state is wrong: ${reason}`)
-    this.#handle({ type: 'diverged', reason })
+    this.consensus.handle({ type: 'diverged', reason })
   }
 
-  #configurationApplied(): void {
-    if (!this.#members.refresh()) return
-    this.#peers.setMembers(this.#members.list)
-    this.#parts.onConfig?.(this.#members.current)
+  #stateIsWrong(): void {
+    this.#recovery.stateIsWrong().catch((error: unknown) => this.#guard.run(() => this.#diskFailed(error)))
   }
 
   // ---------------------------------------------------------------- read-only mode
 
   /** Nobody leads, the disk is in order, and what is known to be committed is applied. */
   get #mayServeReadOnly(): boolean {
-    const core = this.#core
+    const { core } = this
     if (core?.role.type !== 'looking' || core.needsSnapshot || this.#serving || this.#stopping) return false
     return this.tree.settings !== undefined && !this.replica.behind
   }
@@ -1072,31 +774,14 @@ export class Node implements Backend, PeerHandler {
 
   // ---------------------------------------------------------------- when something fails
 
-  /** What every write passes through does the same without a closure. */
-  #guard(action: () => void): void {
-    if (this.#fatal) return
-    try {
-      action()
-    } catch (error) {
-      this.#caught(error)
-    }
-  }
-
-  #caught(error: unknown): void {
-    if (error instanceof PeerFault) throw error
-    this.#fail(error)
-  }
-
-  #fail(error: unknown): void {
-    if (this.#fatal) return
-    this.#fatal = true
+  /** Nobody knows what is left half done: the process must end. */
+  #failed(error: Error): void {
     this.#writable = false
     this.#serving = false
-    const reason = error instanceof Error ? error : new Error(String(error))
     void this.#recovery.callOff()
-    this.#starting?.reject(reason)
+    this.#starting?.reject(error)
     this.#resigned()
-    this.#parts.onFatal(reason)
+    this.#parts.onFatal(error)
   }
 
   /**
@@ -1106,7 +791,7 @@ export class Node implements Backend, PeerHandler {
    */
   #diskFailed(error: unknown): void {
     if (!(error instanceof StorageError)) {
-      this.#fail(error)
+      this.#guard.fail(error)
       return
     }
     if (this.#recovery.underWay) return
@@ -1115,23 +800,9 @@ export class Node implements Backend, PeerHandler {
     this.#readOnly.end()
     this.replica.finishEntry()
     this.#leave(reason)
-    this.#core = undefined
-    this.#peers.suspend(reason)
+    this.consensus.suspend(reason)
     if (this.#starting !== undefined) this.#starting.reject(error)
     else this.#recovery.start()
-  }
-
-  /** The core has an eye on the clock: signs of life, and time that is up. */
-  #planCoreTick(): void {
-    this.#coreTick = this.#clock.after(this.config.tickTime / coreTicks, () => {
-      this.#guard(() => {
-        const now = this.#clock.now()
-        this.#lookout.look(now, this.#core)
-        this.#settle({ type: 'tick', now })
-        this.#readOnly.consider()
-      })
-      this.#planCoreTick()
-    })
   }
 }
 
@@ -1142,16 +813,4 @@ function batchOptions({ enforceQuota, skipAcl, ttlEnabled }: Config): number {
   if (skipAcl) options |= BatchOption.skipAcl
   if (!ttlEnabled) options |= BatchOption.ttlDisabled
   return options
-}
-
-/** A standalone server has nobody to talk to. */
-const noPeers: Peers = {
-  send: () => undefined,
-  flush: () => undefined,
-  drained: async () => undefined,
-  drop: () => undefined,
-  setMembers: () => undefined,
-  suspend: () => undefined,
-  resume: () => undefined,
-  close: async () => undefined,
 }

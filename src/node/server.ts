@@ -91,7 +91,7 @@ export async function startServer(
     const onServing = () => {
       if (told) return
       told = true
-      if (node !== undefined) created?.separate(node)
+      if (node !== undefined) created?.separate(node.consensus)
       const znodes = node?.inspector?.inspect().znodes
       const role = node?.state
       logger.info(
@@ -187,12 +187,12 @@ async function loadPeers(config: Config, logger: Logger, clock: Clock, tree: Tre
       return peers
     },
     /** A server that has just become a member of an ensemble may be connected to those of another one. */
-    separate: (node: PeerHandler) => {
+    separate: (handler: PeerHandler) => {
       const own = tree.settings?.ensembleId
       for (const { peer, ensembleId } of peers?.connections() ?? []) {
         if (own === undefined || ensembleId === undefined || own.equals(ensembleId)) continue
         peers?.drop(peer, 'it belongs to another ensemble')
-        node.lost(peer)
+        handler.lost(peer)
       }
     },
     listen: () => {

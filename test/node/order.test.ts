@@ -107,8 +107,8 @@ async function ensemble(t: TestContext) {
   const quiet = () => turns(40)
   const starts = [...nodes.values()].map((node) => node.start())
   await quiet()
-  nodes.get(follower)?.connected(leader)
-  nodes.get(leader)?.connected(follower)
+  nodes.get(follower)?.consensus.connected(leader)
+  nodes.get(leader)?.consensus.connected(follower)
   await quiet()
   await clock.advance(1000)
   await quiet()
@@ -148,8 +148,8 @@ function wire(from: number, nodes: ReadonlyMap<number, Node>, did: string[]): Pe
         if (nodes.get(to) === undefined) continue
         did.push(`${from} sends ${message.type}`)
         setImmediate(() => {
-          nodes.get(to)?.received(from, message)
-          nodes.get(to)?.handled()
+          nodes.get(to)?.consensus.received(from, message)
+          nodes.get(to)?.consensus.handled()
         })
       }
     },
