@@ -3,6 +3,7 @@
 // Times are CPU time of this process, the collection's is wall-clock: compare runs on a shared machine.
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { viewOf } from '../src/base/view.ts'
 import { createFlatStore } from '../src/tree/flat-store.ts'
 import { NONE, type NodeRef, type Store } from '../src/tree/store.ts'
 
@@ -102,6 +103,7 @@ function run(total: number): void {
   const data = Buffer.alloc(4096, 'x')
   const name = Buffer.from('node-0000000000')
   const target = Buffer.alloc(4096)
+  const targetView = viewOf(target)
 
   const before = usage()
   const store = createFlatStore()
@@ -169,7 +171,7 @@ function run(total: number): void {
     for (const node of nodes) store.setChange(node, store.version(node) + 1, node, node)
   })
   time('copyData 100 B, all over the store', samples, () => {
-    for (const node of nodes) store.copyData(node, target, 0)
+    for (const node of nodes) store.copyData(node, targetView, 0)
   })
   time('setData alternating 100 and 300 B, warm', warmSamples * 20, () => {
     for (let i = 0; i < 10; i++) {

@@ -1,6 +1,8 @@
 // Decodes jute, ZooKeeper's record encoding, in place: one reader moves over a chunk and hands out offsets or
 // values; it copies nothing. A record that does not fit its bytes is a ZkError with code marshallingError.
 import { Code, ZkError } from '../base/errors.ts'
+import { viewOf } from '../base/view.ts'
+import type { Writer } from './writer.ts'
 
 const high = 2 ** 32
 
@@ -36,11 +38,19 @@ export class Reader {
   reset(buf: Buffer, pos: number, end: number): this {
     if (buf !== this.buf) {
       this.buf = buf
-      this.view = new DataView(buf.buffer, buf.byteOffset, buf.byteLength)
+      this.view = viewOf(buf)
     }
     this.pos = pos
     this.end = end
     return this
+  }
+
+  /** Points the reader at `[pos, end)` of what `from` has written. */
+  over(from: Writer, pos: number, end: number): void {
+    this.buf = from.buf
+    this.view = from.view
+    this.pos = pos
+    this.end = end
   }
 
   byte(): number {

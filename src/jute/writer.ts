@@ -1,7 +1,13 @@
 // Encodes jute into one growing buffer. Nothing is copied twice: replies of a turn are appended behind each other
 // and written to the socket as one piece.
+import { knownViewOf } from '../base/view.ts'
 
 const high = 2 ** 32
+
+/** Up to so many bytes are copied in a loop; more are worth a typed array, which V8's own copying needs. */
+const loopBytesMax = 48
+/** So many, where words can be copied. */
+const wordsBytesMax = 192
 
 /** An output buffer with a cursor; grows by doubling. */
 export class Writer {
@@ -77,12 +83,26 @@ export class Writer {
   raw(from: Uint8Array, start: number, end: number): void {
     const length = end - start
     this.ensure(length)
-    if (length < 48) {
+    const view = length > wordsBytesMax ? undefined : knownViewOf(from)
+    if (view !== undefined) {
+      copyWords(view, start, end, this.view, this.pos)
+    } else if (length <= loopBytesMax) {
       for (let i = start, at = this.pos; i < end; i++, at++) this.buf[at] = from[i] as number
     } else {
       this.buf.set(from.subarray(start, end), this.pos)
     }
     this.pos += length
+  }
+
+  /** All that another one has written. */
+  append({ buf, view, pos }: Writer): void {
+    if (pos > wordsBytesMax) {
+      this.raw(buf, 0, pos)
+      return
+    }
+    this.ensure(pos)
+    copyWords(view, 0, pos, this.view, this.pos)
+    this.pos += pos
   }
 
   /** A buffer field; null is length -1. */
@@ -122,6 +142,19 @@ export class Writer {
 export function writeLong(view: DataView, at: number, value: number): void {
   view.setInt32(at, Math.floor(value / high))
   view.setUint32(at + 4, value >>> 0)
+}
+
+/** Copies `from[start, end)`; nothing is made for it, unlike for `TypedArray.prototype.set`. */
+function copyWords(from: DataView, start: number, end: number, to: DataView, at: number): void {
+  let i = start
+  for (; i + 16 <= end; i += 16, at += 16) {
+    to.setInt32(at, from.getInt32(i, true), true)
+    to.setInt32(at + 4, from.getInt32(i + 4, true), true)
+    to.setInt32(at + 8, from.getInt32(i + 8, true), true)
+    to.setInt32(at + 12, from.getInt32(i + 12, true), true)
+  }
+  for (; i + 4 <= end; i += 4, at += 4) to.setInt32(at, from.getInt32(i, true), true)
+  for (; i < end; i++, at++) to.setUint8(at, from.getUint8(i))
 }
 
 const surrogates = /[\ud800-\udfff]/

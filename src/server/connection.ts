@@ -11,9 +11,10 @@ import { Writer } from '../jute/writer.ts'
 import type { Id } from '../tree/acl.ts'
 import type { Tree } from '../tree/tree.ts'
 import type { Backend } from './backend.ts'
-import { OutputPool } from './output-pool.ts'
+import { BufferPool } from './buffer-pool.ts'
 import { isRead, type ReadContext, serveRead } from './reads.ts'
 import { ConnectionStats } from './stats.ts'
+import { WaitingRequests } from './waiting.ts'
 import type { Watches } from './watches.ts'
 import { admissionError, isWrite } from './writes.ts'
 
@@ -35,18 +36,10 @@ const noBytes = Buffer.alloc(0)
 
 // The requests of all connections are decoded one after another on one thread: one reader serves them all.
 const reader = new Reader()
-const outputs = new OutputPool()
+const outputs = new BufferPool()
 
 /** `waiting`: the handshake is here and the server does not serve yet. */
 type Phase = 'new' | 'waiting' | 'connecting' | 'open' | 'closing' | 'closed'
-
-/** A request that waits behind this connection's writes: a read, or one that is to be answered with `err`. */
-type Waiting = {
-  readonly frame: Buffer
-  readonly behind: number
-  readonly arrived: number
-  readonly err: number
-}
 
 /** See file header. */
 export class Connection implements ReadContext<Connection> {
@@ -89,8 +82,8 @@ export class Connection implements ReadContext<Connection> {
   #done = 0
   /** Syncs among those that are not done. */
   #syncs = 0
-  readonly #waiting: Waiting[] = []
-  #waitingBytes = 0
+  /** Reads that wait behind this connection's writes, and what is to be answered with an error. */
+  readonly #waiting = new WaitingRequests()
   #paused = false
   /** The client takes its output so slowly that its requests have to wait. */
   #slow = false
@@ -142,7 +135,7 @@ export class Connection implements ReadContext<Connection> {
 
   /** Requests received and not answered. */
   get outstanding(): number {
-    return this.#submitted - this.#done + this.#waiting.length
+    return this.#submitted - this.#done + this.#waiting.count
   }
 
   get reading(): boolean {
@@ -249,7 +242,8 @@ export class Connection implements ReadContext<Connection> {
     if ((this.#out?.pos ?? 0) > outputHigh) this.flush()
     const pending = this.outstanding > 0
     if (!pending && !this.#slow && !this.#yielding) return false
-    const full = this.#waiting.length >= this.#waitingMax || this.#waitingBytes >= waitingBytesMax
+    const { count, frameBytes } = this.#waiting
+    const full = count >= this.#waitingMax || frameBytes >= waitingBytesMax
     const crowded = pending && (full || this.#backend.overloaded)
     if (!this.#slow && !this.#yielding && !crowded && !this.#isBehind) return false
     if (crowded) this.#backend.stalled(this)
@@ -260,7 +254,7 @@ export class Connection implements ReadContext<Connection> {
 
   /** Whether requests wait that no write is ahead of: nothing may overtake them. */
   get #isBehind(): boolean {
-    return this.#waiting.length > 0 && (this.#waiting[0] as Waiting).behind <= this.#done
+    return this.#waiting.behind <= this.#done
   }
 
   /** Whether the next step of the handshake is the server's. */
@@ -291,7 +285,7 @@ export class Connection implements ReadContext<Connection> {
   /** Goes on where `#mustWait` stopped, if it may. */
   #resume(): void {
     if (this.isClosed || this.#isOnHold) return
-    if (this.#waiting.length > 0) this.#drain()
+    if (this.#waiting.count > 0) this.#drain()
     if (this.#heldBytes >= 4 && !this.#backend.stopping) this.#decode(this.#takeHeld())
     if (this.#paused && !this.#mustWait()) {
       this.#paused = false
@@ -479,13 +473,7 @@ export class Connection implements ReadContext<Connection> {
 
   /** Keeps a request until the writes before it are done. */
   #wait(buf: Buffer, start: number, end: number, arrived: number, err: number): void {
-    this.#waiting.push({
-      frame: Buffer.from(buf.subarray(start, end)),
-      behind: this.#submitted,
-      arrived,
-      err,
-    })
-    this.#waitingBytes += end - start
+    this.#waiting.add(buf, start, end, this.#submitted, arrived, err)
   }
 
   /** Answers what needs no other server. */
@@ -659,7 +647,7 @@ export class Connection implements ReadContext<Connection> {
     out.int(xid)
     out.long(zxid)
     out.int(err)
-    if (err === Code.ok) out.raw(body.buf, 0, body.pos)
+    if (err === Code.ok) out.append(body)
     this.#finish(out, at)
     this.#served(kind, xid, zxid, arrived, kind !== Op.sync)
     if (kind === Op.sync && --this.#syncs === 0 && this.#heldBytes > 0) this.#backend.stalled(this)
@@ -667,7 +655,7 @@ export class Connection implements ReadContext<Connection> {
       this.close()
       return
     }
-    if (this.#waiting.length > 0) this.#drain()
+    if (this.#waiting.count > 0) this.#drain()
     this.#queueFlush()
   }
 
@@ -675,22 +663,22 @@ export class Connection implements ReadContext<Connection> {
   #drain(): void {
     const waiting = this.#waiting
     this.#beginTurn()
-    for (let next = waiting[0]; next !== undefined && next.behind <= this.#done; next = waiting[0]) {
+    for (let behind = waiting.behind; behind <= this.#done; behind = waiting.behind) {
       if ((this.#out?.pos ?? 0) > outputHigh) this.flush()
       if (this.isClosed) return
       // Behind the last write a read can wait; before one it has to be done, or it would see it.
-      if (next.behind === this.#submitted && (this.#slow || this.#yielding)) {
+      if (behind === this.#submitted && (this.#slow || this.#yielding)) {
         if (!this.#slow) this.#goOnLater()
         return
       }
-      waiting.shift()
-      this.#waitingBytes -= next.frame.length
-      const r = reader.reset(next.frame, 0, next.frame.length)
-      const xid = r.int()
-      const type = r.int()
-      if (next.err === Code.ok) this.#answer(xid, type, r, next.arrived)
-      else this.#refuse(xid, type, next.err, next.arrived)
+      const { arrived, err } = waiting
+      waiting.take(reader)
+      const xid = reader.int()
+      const type = reader.int()
+      if (err === Code.ok) this.#answer(xid, type, reader, arrived)
+      else this.#refuse(xid, type, err, arrived)
     }
+    waiting.release()
   }
 
   /** A watch fired; `frame` is the whole event frame. It is kept, not copied: its bytes must never change. */
@@ -811,8 +799,7 @@ export class Connection implements ReadContext<Connection> {
     this.#phase = 'closed'
     this.#held = noBytes
     this.#heldBytes = 0
-    this.#waiting.length = 0
-    this.#waitingBytes = 0
+    this.#waiting.clear()
     this.#out = undefined
     this.#event = undefined
     this.#backend.detach(this)

@@ -4,8 +4,9 @@
 import { Buffer } from 'node:buffer'
 import { assert, InvariantError } from '../base/assert.ts'
 import { crcBytes } from '../base/crc32.ts'
+import { viewOf } from '../base/view.ts'
 import { NONE, type NodeRef, type NodeStat, type RestoredBatch, type Store } from './store.ts'
-import { encodeUtf8, equalBytes, hashByte, hashEnd, hashName, hashStart } from './store-bytes.ts'
+import { copyBytes, encodeUtf8, equalBytes, hashByte, hashEnd, hashName, hashStart } from './store-bytes.ts'
 import { NameIndex } from './store-index.ts'
 import { inlineNameBytes, maxNameLength, Records } from './store-records.ts'
 import { type Block, Slab } from './store-slab.ts'
@@ -22,7 +23,6 @@ export function createFlatStore(options: FlatStoreOptions = {}): Store {
 
 const slash = 0x2f
 const scratchBytesMin = 1024
-const noBytes = new Uint8Array(0)
 
 /** The children of a znode. */
 type Family = { readonly parent: NodeRef; first: NodeRef; count: number }
@@ -48,8 +48,6 @@ class FlatStore implements Store {
   #family: Family = noFamily()
   #parents: NodeRef[] = []
   /** Of the bytes that were copied from last. */
-  #viewed: Uint8Array = noBytes
-  #view: DataView = new DataView(noBytes.buffer)
   /** For paths on their way to and from a string; holds nothing between calls. */
   #scratch = Buffer.alloc(scratchBytesMin)
 
@@ -217,9 +215,9 @@ class FlatStore implements Store {
     const records = this.#records
     const length = end - start
     if (length <= inlineNameBytes)
-      return records.setInlineName(node, parent, this.#viewOf(buf), start, length) & this.#hashMask
+      return records.setInlineName(node, parent, viewOf(buf), start, length) & this.#hashMask
     const block = this.#slab.allocate(node * 2 + 1, length)
-    this.#slab.write(block, this.#viewOf(buf), start, length)
+    this.#slab.write(block, viewOf(buf), start, length)
     records.setNameBlock(node, block)
     return hashName(parent, buf, start, end) & this.#hashMask
   }
@@ -281,7 +279,7 @@ class FlatStore implements Store {
     const length = this.#records.nameLength(node)
     if (length <= inlineNameBytes) return this.#records.copyInlineName(node, target, offset)
     const block = this.#records.nameBlock(node)
-    this.#slab.read(block, target, offset, length)
+    copyBytes(this.#slab.bytes(block), this.#slab.offset(block), target, offset, length)
     return offset + length
   }
 
@@ -323,7 +321,7 @@ class FlatStore implements Store {
     return this.#records.dataLength(node)
   }
 
-  copyData(node: NodeRef, target: Uint8Array, offset: number): number {
+  copyData(node: NodeRef, target: DataView, offset: number): number {
     const length = this.#records.dataLength(node)
     if (length <= 0) return offset
     const block = this.#records.dataBlock(node)
@@ -345,7 +343,7 @@ class FlatStore implements Store {
     const length = end - start
     const block = records.dataBlock(node)
     if (block !== NONE && length > 0 && slab.fits(block, length)) {
-      slab.write(block, this.#viewOf(buf), start, length)
+      slab.write(block, viewOf(buf), start, length)
       this.#dataBytes += length - records.dataLength(node)
       records.setData(node, block, length)
       return
@@ -363,7 +361,7 @@ class FlatStore implements Store {
     let block: Block = NONE
     if (length > 0) {
       block = slab.allocate(node * 2, length)
-      slab.write(block, this.#viewOf(buf), start, length)
+      slab.write(block, viewOf(buf), start, length)
       this.#dataBytes += length
     }
     this.#records.setData(node, block, length)
@@ -396,15 +394,6 @@ class FlatStore implements Store {
   #blockMoved(owner: number, block: Block): void {
     if ((owner & 1) === 1) this.#records.setNameBlock(owner >>> 1, block)
     else this.#records.moveData(owner >>> 1, block)
-  }
-
-  /** One piece is mostly copied from the same bytes as the one before. */
-  #viewOf(bytes: Uint8Array): DataView {
-    if (bytes !== this.#viewed) {
-      this.#viewed = bytes
-      this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-    }
-    return this.#view
   }
 
   #needScratch(length: number): void {

@@ -198,7 +198,7 @@ export class ImageWriter {
     if ((info & hasAversion) !== 0) out.int(stat.aversion)
     if (hasOwner(kind)) out.long(store.owner(node))
     out.pos = store.copyName(node, out.buf, out.pos)
-    out.pos = store.copyData(node, out.buf, out.pos)
+    out.pos = store.copyData(node, out.view, out.pos)
     this.#tree.encoded(node, segments.append(this.#segment))
     if (out.pos >= segmentBytes || this.#segment.count === segmentRecordsMax) this.#endSegment()
   }

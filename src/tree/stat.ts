@@ -30,7 +30,7 @@ export function writeData(out: Writer, store: Store, node: NodeRef): void {
   const length = store.dataLength(node)
   out.ensure(4 + Math.max(length, 0))
   out.int(length)
-  out.pos = store.copyData(node, out.buf, out.pos)
+  out.pos = store.copyData(node, out.view, out.pos)
 }
 
 /** Appends the names of the children as a vector of ustrings. */

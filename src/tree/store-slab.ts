@@ -42,7 +42,7 @@ const slotsScannedPerRelease = 16
 const victimSamples = 8
 
 /**
- * Up to here a block is written a word at a time: as fast as the native copy, which needs a view of the source for the call,
+ * Up to here a block is written and read a word at a time: as fast as the native copy, which needs a view of the source for the call,
  * and a Buffer's are slow garbage (measured on Node.js 20: 48 ns against 111 ns at 100 B, equal between 150 and 200 B).
  */
 const wordwiseBytesMax = 160
@@ -187,9 +187,18 @@ export class Slab {
   }
 
   /** Copies the first `length` bytes of a block to `target` at `offset`. */
-  read(block: Block, target: Uint8Array, offset: number, length: number): void {
-    const { bytes, slotBytes } = this.#page(block)
-    copyBytes(bytes, (block & slotMask) * slotBytes + headerBytes, target, offset, length)
+  read(block: Block, target: DataView, offset: number, length: number): void {
+    const page = this.#page(block)
+    const { bytes, words } = page
+    let at = (block & slotMask) * page.slotBytes + headerBytes
+    if (length > wordwiseBytesMax) {
+      new Uint8Array(target.buffer, target.byteOffset + offset, length).set(bytes.subarray(at, at + length))
+      return
+    }
+    let word = at >>> 2
+    let i = 0
+    for (; i + 4 <= length; i += 4) target.setInt32(offset + i, words[word++]!, littleEndian)
+    for (at += i; i < length; i++) target.setUint8(offset + i, bytes[at++]!)
   }
 
   #page(block: Block): SlabPage {

@@ -138,7 +138,7 @@ export interface Store {
   /** Length of the data in bytes, -1 for null. */
   dataLength(node: NodeRef): number
   /** Copies the data to `target` at `offset`; returns the offset behind it (the same offset for null). */
-  copyData(node: NodeRef, target: Uint8Array, offset: number): number
+  copyData(node: NodeRef, target: DataView, offset: number): number
   /** Takes the data's bytes into a running CRC. */
   crcOfData(node: NodeRef, crc: number): number
   /** Replaces the data with a copy of `buf[start, end)`. */

@@ -5,6 +5,7 @@
 import { assert, InvariantError } from '../base/assert.ts'
 import { EventType } from '../base/opcodes.ts'
 import { serverByteOf } from '../base/session-ids.ts'
+import { viewOf } from '../base/view.ts'
 import { type Acl, AclTable } from './acl.ts'
 import { NodeDigests } from './digest.ts'
 import { createFlatStore } from './flat-store.ts'
@@ -509,7 +510,7 @@ export class Tree {
     const length = this.store.dataLength(node)
     if (length < 0) return null
     const data = Buffer.allocUnsafe(length)
-    this.store.copyData(node, data, 0)
+    this.store.copyData(node, viewOf(data), 0)
     return data
   }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { viewOf } from '../../src/base/view.ts'
 import { Reader } from '../../src/jute/reader.ts'
 import { Writer } from '../../src/jute/writer.ts'
 
@@ -217,12 +218,43 @@ test('clear keeps the room up to a limit and forgets the content', () => {
   assert.equal(out.bytes().toString('hex'), 'ff'.repeat(8))
 })
 
-test('raw bytes, few and many, are copied', () => {
-  for (const length of [0, 1, 47, 48, 5000]) {
-    const source = Buffer.alloc(length + 2, 7)
+/** Every length at which another way of copying may begin or end. */
+const lengths = [...Array(260).keys(), 5000]
+
+/** Bytes that differ from their neighbours, so that one in the wrong place shows. */
+function bytesOf(length: number): Buffer {
+  return Buffer.from(Array.from({ length }, (_, i) => (i * 31 + length) & 255))
+}
+
+for (const [what, prepare] of [
+  ['', () => undefined],
+  [', of which there is a view', viewOf],
+] as const) {
+  test(`raw bytes, few and many${what}, are copied`, () => {
+    for (const length of lengths) {
+      const source = Buffer.concat([Buffer.from('<'), bytesOf(length), Buffer.from('>')])
+      const out = new Writer(1)
+      out.byte(0xee)
+      prepare(source)
+      out.raw(source, 1, 1 + length)
+      out.byte(0xee)
+      source.fill(0)
+      assert.ok(out.bytes().equals(Buffer.concat([marker, bytesOf(length), marker])), String(length))
+    }
+  })
+}
+
+test('what another one has written is copied', () => {
+  for (const length of lengths) {
+    const other = new Writer(1)
     const out = new Writer(1)
-    out.raw(source, 1, 1 + length)
-    source.fill(0)
-    assert.ok(out.bytes().equals(Buffer.alloc(length, 7)), String(length))
+    other.raw(bytesOf(length), 0, length)
+    out.byte(0xee)
+    out.append(other)
+    out.byte(0xee)
+    other.buf.fill(0)
+    assert.ok(out.bytes().equals(Buffer.concat([marker, bytesOf(length), marker])), String(length))
   }
 })
+
+const marker = Buffer.of(0xee)

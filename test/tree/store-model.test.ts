@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { assertNever } from '../../src/base/assert.ts'
+import { viewOf } from '../../src/base/view.ts'
 import { createFlatStore } from '../../src/tree/flat-store.ts'
 import { NONE, type NodeRef, type Store } from '../../src/tree/store.ts'
 
@@ -179,7 +180,7 @@ function stateOf(store: Store, node: ModelNode): ModelNode {
   assert.equal(store.numChildren(ref), children.size)
   const length = store.dataLength(ref)
   const data = Buffer.alloc(Math.max(length, 0))
-  store.copyData(ref, data, 0)
+  store.copyData(ref, viewOf(data), 0)
   return {
     ref: store.findPath(node.path),
     path: store.path(ref),
@@ -289,7 +290,7 @@ test('a store of thousands keeps names and data through waves of growth, change 
   assert.equal(store.count, live.length + 1)
   for (const { ref, name, length, fill } of live) {
     assert.equal(store.findPath(`/${name}`), ref)
-    assert.equal(store.copyData(ref, target, 0), length)
+    assert.equal(store.copyData(ref, viewOf(target), 0), length)
     assert.ok(target.subarray(0, length).equals(Buffer.alloc(length, fill)), `data of ${name}`)
   }
 })

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { viewOf } from '../../src/base/view.ts'
 import { type Block, Slab } from '../../src/tree/store-slab.ts'
 
 /** A slab whose owners are numbers of a Map, each with content that only it can have. */
@@ -34,7 +35,7 @@ class Owners {
     assert.equal(seen.size, this.blocks.size)
     for (const [owner, { block, length }] of this.blocks) {
       const bytes = Buffer.alloc(length)
-      this.slab.read(block, bytes, 0, length)
+      this.slab.read(block, viewOf(bytes), 0, length)
       assert.ok(bytes.equals(contentOf(owner, length)), `content of ${owner}`)
     }
   }
@@ -46,10 +47,6 @@ function contentOf(owner: number, length: number): Buffer {
   return bytes
 }
 
-function viewOf(bytes: Buffer): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-}
-
 describe('slab', () => {
   test('writes and reads exactly the given bytes at every length', () => {
     const slab = new Slab(() => {})
@@ -58,7 +55,7 @@ describe('slab', () => {
       const source = Buffer.from(Array.from({ length: length + 9 }, (_, i) => (i * 31 + length) & 255))
       slab.write(block, viewOf(source), 5, length)
       const target = Buffer.alloc(length + 10, 0xee)
-      slab.read(block, target, 7, length)
+      slab.read(block, viewOf(target), 7, length)
       const edges = [Buffer.alloc(7, 0xee), Buffer.alloc(3, 0xee)]
       assert.deepEqual(target, Buffer.concat([edges[0]!, source.subarray(5, 5 + length), edges[1]!]))
       slab.check((owner) => assert.equal(owner, 1))

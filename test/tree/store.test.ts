@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { InvariantError } from '../../src/base/assert.ts'
+import { viewOf } from '../../src/base/view.ts'
 import { createFlatStore } from '../../src/tree/flat-store.ts'
 import {
   NONE,
@@ -26,7 +27,7 @@ function setData(store: Store, node: NodeRef, data: Uint8Array): void {
 function dataOf(store: Store, node: NodeRef): Buffer | null {
   const length = store.dataLength(node)
   const target = Buffer.alloc(Math.max(length, 0) + 2, 0xee)
-  assert.equal(store.copyData(node, target, 1), 1 + Math.max(length, 0))
+  assert.equal(store.copyData(node, viewOf(target), 1), 1 + Math.max(length, 0))
   assert.equal(target[0], 0xee)
   assert.equal(target[target.length - 1], 0xee)
   return length < 0 ? null : target.subarray(1, -1)

@@ -1,11 +1,11 @@
-// Buffers for output are used again, and what is kept of them is bounded.
+// Buffers are used again, and what is kept of them is bounded.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Writer } from '../../src/jute/writer.ts'
-import { OutputPool } from '../../src/server/output-pool.ts'
+import { BufferPool } from '../../src/server/buffer-pool.ts'
 
 test('a buffer that is given back is empty and serves again', () => {
-  const pool = new OutputPool()
+  const pool = new BufferPool()
   const out = pool.take()
   out.int(7)
   assert.notEqual(pool.take(), out)
@@ -16,7 +16,7 @@ test('a buffer that is given back is empty and serves again', () => {
 })
 
 test('a very long reply leaves nothing behind', () => {
-  const pool = new OutputPool()
+  const pool = new BufferPool()
   const out = pool.take()
   out.ensure(1 << 20)
   pool.give(out)
@@ -24,7 +24,7 @@ test('a very long reply leaves nothing behind', () => {
 })
 
 test('no more than 4 MiB are kept', () => {
-  const pool = new OutputPool()
+  const pool = new BufferPool()
   const taken: Writer[] = []
   for (let i = 0; i < 200; i++) {
     const out = pool.take()

@@ -1,5 +1,5 @@
-// Buffers that connections gather their output in: taken for a turn, given back when the kernel has the bytes. Most turns
-// of most connections write little, and a thousand of them can have something to say in the same one.
+// Buffers that connections gather bytes in: taken for a while, output for a turn, and given back when nobody needs the bytes. Most
+// turns of most connections write little, and a thousand of them can have something to say in the same one.
 import { Writer } from '../jute/writer.ts'
 
 /** A few short replies fit without growing; what has grown serves longer ones the next time. */
@@ -10,24 +10,24 @@ const keptBytesMax = 64 << 10
 const spareBytesMax = 4 << 20
 
 /** See file header. */
-export class OutputPool {
+export class BufferPool {
   readonly #spare: Writer[] = []
   #spareBytes = 0
 
   /** An empty buffer. */
   take(): Writer {
-    const out = this.#spare.pop()
-    if (out === undefined) return new Writer(initialBytes)
-    this.#spareBytes -= out.buf.length
-    return out
+    const buffer = this.#spare.pop()
+    if (buffer === undefined) return new Writer(initialBytes)
+    this.#spareBytes -= buffer.buf.length
+    return buffer
   }
 
   /** Nobody looks at its bytes any more. */
-  give(out: Writer): void {
-    const bytes = out.buf.length
+  give(buffer: Writer): void {
+    const bytes = buffer.buf.length
     if (bytes > keptBytesMax || this.#spareBytes + bytes > spareBytesMax) return
-    out.pos = 0
-    this.#spare.push(out)
+    buffer.pos = 0
+    this.#spare.push(buffer)
     this.#spareBytes += bytes
   }
 }
