@@ -88,12 +88,12 @@ export class Checkpointer {
   }
 
   /** Half of snapCount: the least between two checkpoints that are not early, and what the log keeps. */
-  get #half(): number {
+  #half(): number {
     return Math.max(1, Math.floor(this.#options.snapCount / 2))
   }
 
   #nextThreshold(): number {
-    return this.#half + Math.floor(this.#options.random() * this.#half)
+    return this.#half() + Math.floor(this.#options.random() * this.#half())
   }
 
   /**
@@ -250,7 +250,7 @@ export class Checkpointer {
 
   /** Whether what was applied between the two is as much as the log keeps for others. */
   #isMuch(from: Made, to: Made): boolean {
-    return to.transactions - from.transactions >= this.#half || to.bytes - from.bytes >= followBytes
+    return to.transactions - from.transactions >= this.#half() || to.bytes - from.bytes >= followBytes
   }
 
   /** Slice by slice, with what else there is to do in between. */

@@ -44,13 +44,13 @@ export class Journal {
     this.#options = options
   }
 
-  get #busy(): boolean {
+  #busy(): boolean {
     return this.#underWay !== undefined
   }
 
   /** Nothing is under way or waits. */
   get idle(): boolean {
-    return !this.#busy && this.#queue.length === 0
+    return !this.#busy() && this.#queue.length === 0
   }
 
   /** Entries may be read from the log only while none of them is being cut. */
@@ -67,7 +67,7 @@ export class Journal {
 
   /** The disk could be at work and is not: `begin` is to be called. */
   get waits(): boolean {
-    return !this.#busy && !this.#failed && this.#queue.length > 0
+    return !this.#busy() && !this.#failed && this.#queue.length > 0
   }
 
   /** Begins with what was added, if nothing is under way. */
@@ -103,12 +103,12 @@ export class Journal {
   /** Begins, and resolves when it is idle or has failed. */
   async settled(): Promise<void> {
     this.begin()
-    while (this.#busy || (this.#queue.length > 0 && !this.#failed)) await this.#nextEnd()
+    while (this.#busy() || (this.#queue.length > 0 && !this.#failed)) await this.#nextEnd()
   }
 
   /** Forgets what waits, and works again after a failure. Nothing may be under way (asserted). */
   clear(): void {
-    assert(!this.#busy, 'the journal is cleared while it writes')
+    assert(!this.#busy(), 'the journal is cleared while it writes')
     this.#queue = []
     this.#truncations = 0
     this.#failed = false

@@ -154,7 +154,7 @@ export class Node implements Backend {
       enabled: config.readOnlyModeEnabled && !config.standalone,
       tickMs: config.tickTime,
       clock,
-      mayServe: () => this.#mayServeReadOnly,
+      mayServe: () => this.#mayServeReadOnly(),
       onBegin: (ms) => this.#readOnlyBegins(ms),
       onEnd: () => this.#readOnlyEnds(),
     })
@@ -263,7 +263,7 @@ export class Node implements Backend {
       this.#resigned = resolve
     })
     this.#writable = false
-    this.#leadership?.rest()
+    this.#leadership()?.rest()
     this.consensus.handle({ type: 'resign' })
     this.#advance()
     const timer = this.#clock.after(this.config.tickTime, () => this.#resigned())
@@ -341,7 +341,7 @@ export class Node implements Backend {
 
   /** `sync` requests that wait for the quorum, of this server's clients and of learners'. */
   get pendingSyncs(): number {
-    return this.#syncs.count + (this.#leadership?.pendingSyncs ?? 0)
+    return this.#syncs.count + (this.#leadership()?.pendingSyncs ?? 0)
   }
 
   /** The ensemble's configuration as /zookeeper/config has it; empty when standalone. */
@@ -450,7 +450,7 @@ export class Node implements Backend {
     arrived: number,
   ): void {
     assert(this.#writable, 'a proposal while nothing can be written')
-    const role = this.#activeRole
+    const role = this.#activeRole()
     const proposer = this.#proposer(kind, session, buf, start, end)
     if (kind === Op.reconfig && role.reconfigure !== undefined) {
       const body = Buffer.from(buf.subarray(start, end))
@@ -475,15 +475,15 @@ export class Node implements Backend {
   }
 
   sync(cxid: number, path: string | null, origin: Connection, arrived: number): void {
-    this.#syncs.add(cxid, path, origin, arrived, this.#writable ? this.#activeRole.proposedUpTo : 0)
+    this.#syncs.add(cxid, path, origin, arrived, this.#writable ? this.#activeRole().proposedUpTo : 0)
     this.#planTurn()
   }
 
-  get #leadership(): LeadingRole | undefined {
+  #leadership(): LeadingRole | undefined {
     return this.#role instanceof LeadingRole ? this.#role : undefined
   }
 
-  get #activeRole(): Role {
+  #activeRole(): Role {
     assert(this.#role !== undefined, 'there is no role to serve a client in')
     return this.#role
   }
@@ -544,9 +544,9 @@ export class Node implements Backend {
       roleBegan: (core) => this.#begin(core),
       received: (from, message) => this.#role?.received(from, message),
       appended: (entry) => this.#countAppended(entry),
-      confirmed: (id, zxid) => this.#leadership?.confirmed(id, zxid),
+      confirmed: (id, zxid) => this.#leadership()?.confirmed(id, zxid),
       resigned: () => this.#resigned(),
-      settleVoting: (voting) => this.#leadership?.proposeVoting(voting),
+      settleVoting: (voting) => this.#leadership()?.proposeVoting(voting),
       votersChanged: () => {
         this.#votersCame = true
       },
@@ -713,7 +713,7 @@ export class Node implements Backend {
   // ---------------------------------------------------------------- read-only mode
 
   /** Nobody leads, the disk is in order, and what is known to be committed is applied. */
-  get #mayServeReadOnly(): boolean {
+  #mayServeReadOnly(): boolean {
     const { core } = this
     if (core?.role.type !== 'looking' || core.needsSnapshot || this.#serving || this.#stopping) return false
     return this.tree.settings !== undefined && !this.replica.behind

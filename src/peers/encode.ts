@@ -58,11 +58,12 @@ export class FrameWriter {
    * RangeError if a frame would be longer with it than frames may be: nothing can be added any more then.
    */
   add(message: PeerMessage): void {
-    const isFull = this.#size + attachedBytesOf(message) > frameTargetBytes || this.#messages === messagesMax
+    const isFull =
+      this.#size() + attachedBytesOf(message) > frameTargetBytes || this.#messages === messagesMax
     if (isFull) this.flush()
     if (this.#messages++ === 0) this.#out.pos = prefixBytes + listBytes
     this.#row(message)
-    const size = this.#size - lengthBytes
+    const size = this.#size() - lengthBytes
     if (size > this.#maxFrameBytes)
       throw new RangeError(
         `a message of ${size} bytes for another server; the limit is ${this.#maxFrameBytes}`,
@@ -73,7 +74,7 @@ export class FrameWriter {
   flush(): void {
     if (this.#messages === 0) return
     const out = this.#out
-    writeU32(out.buf, 0, this.#size - lengthBytes)
+    writeU32(out.buf, 0, this.#size() - lengthBytes)
     writeU32(out.buf, lengthBytes, out.pos - prefixBytes)
     writeListOf(out.buf, prefixBytes, this.#messages)
     const pieces = this.#pieces()
@@ -88,7 +89,7 @@ export class FrameWriter {
   }
 
   /** Bytes of the frame that has begun, its length included. */
-  get #size(): number {
+  #size(): number {
     return this.#out.pos + this.#attachedBytes
   }
 

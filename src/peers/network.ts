@@ -207,8 +207,8 @@ class Network implements TcpPeers {
         server.on('error', (error) => this.#logger.warn({ err: error }, 'the port for servers failed'))
         if (!this.#closed) {
           this.#running = true
-          this.#tickAt = this.#clock.now() + this.#tickMs
-          this.#ticker = this.#clock.after(this.#tickMs, () => this.#tick())
+          this.#tickAt = this.#clock.now() + this.#tickMs()
+          this.#ticker = this.#clock.after(this.#tickMs(), () => this.#tick())
           for (const relation of this.#relations.values()) this.#plan(relation)
         }
         resolve({ address: bound.address, port: bound.port })
@@ -684,11 +684,11 @@ class Network implements TcpPeers {
         link.ping()
       }
     }
-    this.#tickAt = this.#clock.now() + this.#tickMs
-    this.#ticker = this.#clock.after(this.#tickMs, () => this.#tick())
+    this.#tickAt = this.#clock.now() + this.#tickMs()
+    this.#ticker = this.#clock.after(this.#tickMs(), () => this.#tick())
   }
 
-  get #tickMs(): number {
+  #tickMs(): number {
     return this.#options.keepaliveMs / 8
   }
 

@@ -238,14 +238,14 @@ export class Connection implements ReadContext<Connection> {
 
   /** Whether frames must stay undecoded for now; then reading stops until `#resume`. */
   #mustWait(): boolean {
-    if (this.#isOnHold) return true
+    if (this.#isOnHold()) return true
     if ((this.#out?.pos ?? 0) > outputHigh) this.flush()
     const pending = this.outstanding > 0
     if (!pending && !this.#slow && !this.#yielding) return false
     const { count, frameBytes } = this.#waiting
     const full = count >= this.#waitingMax || frameBytes >= waitingBytesMax
     const crowded = pending && (full || this.#backend.overloaded)
-    if (!this.#slow && !this.#yielding && !crowded && !this.#isBehind) return false
+    if (!this.#slow && !this.#yielding && !crowded && !this.#isBehind()) return false
     if (crowded) this.#backend.stalled(this)
     else if (!this.#slow) this.#goOnLater()
     this.#pause()
@@ -253,12 +253,12 @@ export class Connection implements ReadContext<Connection> {
   }
 
   /** Whether requests wait that no write is ahead of: nothing may overtake them. */
-  get #isBehind(): boolean {
+  #isBehind(): boolean {
     return this.#waiting.behind <= this.#done
   }
 
   /** Whether the next step of the handshake is the server's. */
-  get #isOnHold(): boolean {
+  #isOnHold(): boolean {
     return this.#phase === 'connecting' || this.#phase === 'waiting'
   }
 
@@ -284,7 +284,7 @@ export class Connection implements ReadContext<Connection> {
 
   /** Goes on where `#mustWait` stopped, if it may. */
   #resume(): void {
-    if (this.isClosed || this.#isOnHold) return
+    if (this.isClosed || this.#isOnHold()) return
     if (this.#waiting.count > 0) this.#drain()
     if (this.#heldBytes >= 4 && !this.#backend.stopping) this.#decode(this.#takeHeld())
     if (this.#paused && !this.#mustWait()) {

@@ -178,7 +178,7 @@ export class LevelLog implements LogStore {
 
   /** Whether the entries, which may be none or wrong, can be written as things are. */
   #isReadyFor(entries: readonly Entry[]): boolean {
-    if (this.#closed || this.#state.clean || this.#segments.active.bytes >= this.#segmentBytes) return false
+    if (this.#closed || this.#state.clean || this.#segments.active.bytes >= this.#segmentBytes()) return false
     let end = this.#lastZxid
     for (let i = 0; i < entries.length; i++) {
       const entry = entries[i] as Entry
@@ -193,7 +193,7 @@ export class LevelLog implements LogStore {
     const found = entries.flatMap(votingIn)
     // A start looks for reconfigurations where the state says that there may be some.
     if (found.length > 0) await this.#save({}, [...this.#votings, ...found])
-    if (this.#segments.active.bytes >= this.#segmentBytes) await this.#turnOver()
+    if (this.#segments.active.bytes >= this.#segmentBytes()) await this.#turnOver()
   }
 
   /**
@@ -214,7 +214,7 @@ export class LevelLog implements LogStore {
     active.untabled += bytes
     this.#recent += bytes
     if (this.#options.sync) this.#writeAhead.wrote(bytes, records)
-    if (active.bytes >= this.#segmentBytes / 2) this.#next ??= this.#prepare()
+    if (active.bytes >= this.#segmentBytes() / 2) this.#next ??= this.#prepare()
     this.#endAppend()
   }
 
@@ -480,7 +480,7 @@ export class LevelLog implements LogStore {
     if (first === undefined || entries.length > 1 || ends.length > 0) return this.#giveMany(entries, ends)
     const { key, value } = encodeEntry(first, this.#state.revision, this.#room)
     this.#given = { entries, bytes: value.length, records: 1 }
-    return this.#segments.active.db.put(key, value, this.#writeOptions)
+    return this.#segments.active.db.put(key, value, this.#writeOptions())
   }
 
   async #giveMany(entries: readonly Entry[], ends: readonly Ends[]): Promise<void> {
@@ -498,10 +498,10 @@ export class LevelLog implements LogStore {
       bytes += value.length
     }
     this.#given = { entries, bytes, records: entries.length + ends.length }
-    await batch.write(this.#writeOptions)
+    await batch.write(this.#writeOptions())
   }
 
-  get #writeOptions() {
+  #writeOptions() {
     return this.#options.sync ? synced : notSynced
   }
 
@@ -549,7 +549,7 @@ export class LevelLog implements LogStore {
     }
   }
 
-  get #segmentBytes(): number {
+  #segmentBytes(): number {
     return this.#options.segmentBytes ?? defaultSegmentBytes
   }
 

@@ -50,7 +50,7 @@ export class WriteAhead {
     this.#appended += written
     this.#used += written
     this.#ahead -= written
-    if (!this.#isLow && this.#used < this.#fileBytes) return
+    if (!this.#isLow() && this.#used < this.#fileBytes) return
     if (this.#writing !== undefined || this.#closed) return
     // A failure is LevelDB's to find: it writes to the same disk.
     this.#writing = this.#write()
@@ -72,19 +72,19 @@ export class WriteAhead {
     this.#file = undefined
   }
 
-  get #isLow(): boolean {
+  #isLow(): boolean {
     return this.#ahead <= this.#pieceBytes
   }
 
   async #write(): Promise<void> {
     do {
       await this.#follow()
-      if (!this.#isLow) return
+      if (!this.#isLow()) return
       this.#measure()
       await this.#file?.write(zeros, 0, this.#pieceBytes)
       await this.#file?.datasync()
       this.#ahead = Math.max(this.#ahead, 0) + this.#pieceBytes
-    } while (this.#isLow && !this.#closed)
+    } while (this.#isLow() && !this.#closed)
   }
 
   /** Opens the newest file, if it is another one than before. */

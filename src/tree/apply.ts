@@ -135,7 +135,7 @@ export class Applier {
     return !check(this.tree.acls, this.tree.store.acl(node), perm, this.#ids)
   }
 
-  get #enforceQuota(): boolean {
+  #enforceQuota(): boolean {
     return (this.#options & BatchOption.enforceQuota) !== 0
   }
 
@@ -191,7 +191,7 @@ export class Applier {
     const quotaNode = tree.quotas.isQuotaPath(buf, start, end)
     const path = hasQuotas || quotaNode || tree.watched ? buf.toString('utf8', start, end) : ''
     const size = Math.max(dataLength, 0)
-    if (hasQuotas && !tree.quotas.allows(path, size, 1, this.#enforceQuota)) return Code.quotaExceeded
+    if (hasQuotas && !tree.quotas.allows(path, size, 1, this.#enforceQuota())) return Code.quotaExceeded
 
     const owner = nodeKind === NodeKind.ephemeral ? this.#session : ttl
     const acl = list === openAcl ? OPEN : tree.acls.intern(list)
@@ -368,7 +368,7 @@ export class Applier {
     if (this.#mayNot(node, Perm.write)) return Code.noAuth
     if (quotas.paths.size > 0) {
       const diff = Math.max(this.#dataLength, 0) - Math.max(store.dataLength(node), 0)
-      if (!quotas.allows(r.text(start, end), diff, 0, this.#enforceQuota)) return Code.quotaExceeded
+      if (!quotas.allows(r.text(start, end), diff, 0, this.#enforceQuota())) return Code.quotaExceeded
     }
     return this.#isVersion(node, version) ? Code.ok : Code.badVersion
   }

@@ -155,7 +155,7 @@ export class Tree {
   touch(node: NodeRef): void {
     const store = this.store
     let flags = store.flags(node)
-    if ((flags & this.#pendingFlag) !== 0) {
+    if ((flags & this.#pendingFlag()) !== 0) {
       this.#encodePending?.(node)
       flags = store.flags(node)
     }
@@ -563,7 +563,7 @@ export class Tree {
   }
 
   /** The flag of the znodes that belong to the checkpoint under way and are not encoded yet. */
-  get #pendingFlag(): number {
+  #pendingFlag(): number {
     return this.#dirtyFlag ^ (NodeFlag.dirtyOne | NodeFlag.dirtyOther)
   }
 
@@ -579,7 +579,7 @@ export class Tree {
   } {
     assert(this.#encodePending === undefined, 'a checkpoint is begun while another is being made')
     const taken = { nodes: this.#dirty, removed: this.#removed, sessions: this.#dirtySessions }
-    this.#dirtyFlag = this.#pendingFlag
+    this.#dirtyFlag = this.#pendingFlag()
     this.#dirty = []
     this.#removed = []
     this.#dirtySessions = new Map()
@@ -590,7 +590,7 @@ export class Tree {
 
   /** Whether a reference is that of a znode which the checkpoint under way still has to encode. */
   isPending(node: NodeRef): boolean {
-    return (this.store.flags(node) & this.#pendingFlag) !== 0
+    return (this.store.flags(node) & this.#pendingFlag()) !== 0
   }
 
   /** A pending znode is encoded, and will be at `place`. */
@@ -599,7 +599,7 @@ export class Tree {
     const before = store.place(node)
     if (before !== NOWHERE) this.segments.kill(before)
     store.setPlace(node, place)
-    store.setFlags(node, store.flags(node) & ~this.#pendingFlag)
+    store.setFlags(node, store.flags(node) & ~this.#pendingFlag())
   }
 
   /** Has the next checkpoint write a znode that did not change. */
@@ -635,7 +635,7 @@ export class Tree {
     this.#removed = []
     this.forEach((node) => {
       store.setPlace(node, NOWHERE)
-      store.setFlags(node, store.flags(node) & ~this.#pendingFlag)
+      store.setFlags(node, store.flags(node) & ~this.#pendingFlag())
       this.rewrite(node)
     })
     for (const [id, timeoutMs] of this.sessions) this.#dirtySessions.set(id, timeoutMs)
