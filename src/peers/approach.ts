@@ -1,9 +1,9 @@
 // A connection that is being made: the socket while the handshake is under way. It ends in exactly one outcome within
 // its time, or is abandoned; what it keeps of the other side's bytes is bounded by the handshake.
 import type { Socket } from 'node:net'
+import type { Inlet } from '../base/inlet.ts'
 import type { Clock, Timer } from '../node/clock.ts'
 import type { Handshake, Remote } from './handshake.ts'
-import type { Inlet } from './inlet.ts'
 import type { Refusal } from './refusals.ts'
 
 /** A side that refuses leaves the other this time to read why. */
@@ -94,11 +94,11 @@ export class Approach {
     this.#finish({ type: 'broken', error: undefined, heard: this.#heard })
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  readonly #onData = (bytes: Buffer, length: number): void => {
     if (this.#over || this.#handshake === undefined) return
     this.#heard = true
     // A copy: the handshake keeps parts of it.
-    const progress = this.#handshake.receive(Buffer.from(chunk))
+    const progress = this.#handshake.receive(Buffer.from(bytes.subarray(0, length)))
     for (const bytes of progress.out) this.#socket.write(bytes)
     switch (progress.type) {
       case 'more':

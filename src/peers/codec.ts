@@ -81,18 +81,18 @@ export class FrameReader {
   }
 
   /**
-   * Calls `each` for every message that is complete now, in order, until it returns false: the rest is dropped then.
+   * Takes `chunk[0, end)`. Calls `each` for every message that is complete now, in order, until it returns false: the rest is dropped then.
    * Bytes of messages are views of `chunk`, of a copy if that is reused, or of a buffer for a frame that came in several.
    * Throws PeerFault, when what came before the fault was given.
    */
-  push(chunk: Buffer, each: (message: PeerMessage) => boolean): void {
+  push(chunk: Buffer, each: (message: PeerMessage) => boolean, end = chunk.length): void {
     let at = 0
-    while (at < chunk.length) {
+    while (at < end) {
       if (this.#partial === undefined) {
-        if (chunk.length - at >= lengthBytes) {
+        if (end - at >= lengthBytes) {
           const length = this.#checked(readU32(chunk, at))
           at += lengthBytes
-          if (chunk.length - at >= length) {
+          if (end - at >= length) {
             if (length > 0 && !this.#deliver(chunk, at, at + length, this.#isReused, each)) return
             at += length
           } else {
@@ -104,7 +104,7 @@ export class FrameReader {
         this.#filled = 0
         this.#lengthKnown = false
       }
-      const copied = Math.min(this.#partial.length - this.#filled, chunk.length - at)
+      const copied = Math.min(this.#partial.length - this.#filled, end - at)
       chunk.copy(this.#partial, this.#filled, at, at + copied)
       at += copied
       this.#filled += copied

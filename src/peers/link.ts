@@ -1,10 +1,10 @@
 // A connection in use: messages in and out, and what is known of its health. It says once that it is down and why, and
 // never makes a new connection; network.ts decides about that.
 import type { Socket } from 'node:net'
+import type { Inlet } from '../base/inlet.ts'
 import { FrameReader, keepalive } from './codec.ts'
 import { FrameWriter } from './encode.ts'
 import type { Remote } from './handshake.ts'
-import type { Inlet } from './inlet.ts'
 import type { PeerMessage } from './messages.ts'
 import { lossReason } from './trouble.ts'
 import { PeerFault } from './types.ts'
@@ -89,7 +89,7 @@ export class Link {
     const { socket, inlet } = options
     this.#reader = new FrameReader(options.maxFrameBytes, inlet.isReused)
     this.#writer = new FrameWriter((pieces) => this.#write(pieces), options.maxFrameBytes)
-    inlet.listener = (chunk) => this.feed(chunk)
+    inlet.listener = (bytes, length) => this.feed(bytes, length)
     socket.on('drain', () => this.#release())
     socket.on('end', () => this.#down('the other side closed the connection'))
     socket.on('error', (error) => this.#down(lossReason(error)))
@@ -106,12 +106,12 @@ export class Link {
   }
 
   /** Takes bytes that arrived: those of the socket, and what came right behind the handshake. */
-  feed(chunk: Buffer): void {
-    if (this.#over || chunk.length === 0) return
+  feed(chunk: Buffer, length = chunk.length): void {
+    if (this.#over || length === 0) return
     this.heardAt = this.#options.now()
-    this.traffic.bytesReceived += chunk.length
+    this.traffic.bytesReceived += length
     try {
-      this.#reader.push(chunk, this.#give)
+      this.#reader.push(chunk, this.#give, length)
     } catch (error) {
       if (!(error instanceof PeerFault)) throw error
       this.#down(`the other server sent ${error.message}`)

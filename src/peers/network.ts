@@ -12,13 +12,13 @@ import { randomBytes } from 'node:crypto'
 import { connect, createServer, isIP, type Server, type Socket } from 'node:net'
 import { createSecureContext, type SecureContext, TLSSocket, connect as tlsConnect } from 'node:tls'
 import { assert } from '../base/assert.ts'
+import { acceptReused, Inlet } from '../base/inlet.ts'
 import { type Clock, systemClock, type Timer } from '../node/clock.ts'
 import type { LoadedTls } from '../server/tls.ts'
 import { createTlsAcceptor, type TlsAcceptor } from '../server/tls-accept.ts'
 import { Approach, type Outcome } from './approach.ts'
 import { defaultMaxFrameBytes } from './codec.ts'
 import { Handshake, type HandshakeOptions, type Remote } from './handshake.ts'
-import { Inlet } from './inlet.ts'
 import { Link, type LinkTraffic } from './link.ts'
 import type { PeerMessage } from './messages.ts'
 import { isHarmless, looksLike, type Refusal, RefusalCode, Repeats, remedyFor } from './refusals.ts'
@@ -205,6 +205,7 @@ class Network implements TcpPeers {
         assert(bound !== null && typeof bound !== 'string', 'a TCP port has an address')
         server.removeListener('error', reject)
         server.on('error', (error) => this.#logger.warn({ err: error }, 'the port for servers failed'))
+        if (this.#acceptor === undefined) acceptReused(server, (socket, inlet) => this.#accept(socket, inlet))
         if (!this.#closed) {
           this.#running = true
           this.#tickAt = this.#clock.now() + this.#tickMs()
@@ -450,7 +451,7 @@ class Network implements TcpPeers {
 
   // ── accepting ──
 
-  #accept(socket: Socket): void {
+  #accept(socket: Socket, inlet = new Inlet()): void {
     if (this.#closed || socket.remoteAddress === undefined) {
       socket.destroy()
       return
@@ -466,17 +467,16 @@ class Network implements TcpPeers {
         oldest.destroy()
         break
       }
-    if (this.#acceptor === undefined) this.#approached(socket)
+    if (this.#acceptor === undefined) this.#approached(socket, inlet)
     else this.#acceptor.accept(socket)
   }
 
   /** Somebody is there, TLS done if there is TLS. */
-  #approached(socket: Socket): void {
+  #approached(socket: Socket, inlet = new Inlet()): void {
     if (socket.destroyed) return
     const address = addressOf(socket, 'an unknown address')
     const endpoint = endpointOf(socket)
     let taken: Relation | undefined
-    const inlet = new Inlet()
     const approach = new Approach({
       socket,
       inlet,

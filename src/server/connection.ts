@@ -5,6 +5,7 @@
 // knows how writes are replicated.
 import type { Socket } from 'node:net'
 import { Code, codeName, ZkError } from '../base/errors.ts'
+import { Inlet } from '../base/inlet.ts'
 import { Op, Xid } from '../base/opcodes.ts'
 import { Reader } from '../jute/reader.ts'
 import { Writer } from '../jute/writer.ts'
@@ -101,7 +102,15 @@ export class Connection implements ReadContext<Connection> {
   /** Its client has ended its local session: nothing that comes behind that is looked at. */
   #ending = false
 
-  constructor(socket: Socket, backend: Backend, ids: readonly Id[], secure: boolean, establishedAt: number) {
+  /** `inlet` has what arrives by `socket`. */
+  constructor(
+    socket: Socket,
+    backend: Backend,
+    ids: readonly Id[],
+    secure: boolean,
+    establishedAt: number,
+    inlet = new Inlet(),
+  ) {
     this.socket = socket
     this.#backend = backend
     this.tree = backend.tree
@@ -115,7 +124,8 @@ export class Connection implements ReadContext<Connection> {
     this.remotePort = socket.remotePort ?? 0
     this.stats = new ConnectionStats(establishedAt)
     this.accepted = backend.now()
-    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    inlet.listener = (bytes, length) => this.#onInput(bytes, length, inlet.isReused)
+    inlet.open(socket)
     socket.on('drain', () => {
       this.#slow = false
       this.#resume()
@@ -148,35 +158,44 @@ export class Connection implements ReadContext<Connection> {
 
   // ---------------------------------------------------------------- input
 
-  #onData(chunk: Buffer): void {
+  /** `bytes[0, length)` have arrived; if they are lent, they are there only for now. */
+  #onInput(bytes: Buffer, length: number, lent: boolean): void {
     // At the end input is read and dropped: a socket that is closed with input in it would lose its output.
     if (this.isClosed || this.#backend.stopping) return
-    let buf = chunk
-    if (this.#heldBytes > 0) {
-      this.#hold(chunk)
+    if (this.#heldBytes === 0) {
+      this.#decode(bytes, length, lent)
+    } else {
+      this.#hold(bytes, length)
       if (this.#heldBytes < this.#need) return
       if (this.#mustWait()) {
         this.#pause()
         return
       }
-      buf = this.#takeHeld()
+      this.#decodeHeld()
     }
-    this.#decode(buf)
     this.#flushOutput()
   }
 
-  /** Handles every complete frame of `buf`; keeps the rest. */
-  #decode(buf: Buffer): void {
+  #decodeHeld(): void {
+    const held = this.#held
+    const bytes = this.#heldBytes
+    this.#held = noBytes
+    this.#heldBytes = 0
+    this.#decode(held, bytes, false)
+  }
+
+  /** Handles every complete frame of `buf[0, end)`; keeps the rest, as a copy if the bytes are lent. */
+  #decode(buf: Buffer, end: number, lent: boolean): void {
     const arrived = this.#beginTurn()
     const maxFrame = this.#backend.limits.maxFrameBytes
     let pos = 0
-    while (buf.length - pos >= 4) {
+    while (end - pos >= 4) {
       if (this.#mustWait()) break
       const length = buf.readInt32BE(pos)
       if (this.#phase === 'new') {
         const word = this.#backend.wordOf(length)
         if (word !== undefined) {
-          if (!this.#answerWord(word, buf, pos + 4)) break
+          if (!this.#answerWord(word, buf, pos + 4, end)) break
           return
         }
       }
@@ -185,7 +204,7 @@ export class Connection implements ReadContext<Connection> {
         this.#reject(`a frame of ${length} bytes; at most ${maxFrame} (jute.maxbuffer) are accepted`)
         return
       }
-      if (buf.length - pos - 4 < length) {
+      if (end - pos - 4 < length) {
         this.#need = 4 + length
         break
       }
@@ -202,7 +221,8 @@ export class Connection implements ReadContext<Connection> {
       if (this.isClosed) return
       pos += 4 + length
     }
-    if (pos < buf.length) this.#keep(pos === 0 ? buf : Buffer.from(buf.subarray(pos)))
+    if (pos === end) return
+    this.#keep(pos === 0 && !lent ? buf : Buffer.from(buf.subarray(pos, end)), end - pos)
   }
 
   #beginTurn(): number {
@@ -211,29 +231,22 @@ export class Connection implements ReadContext<Connection> {
     return this.#turnBegan
   }
 
-  #keep(rest: Buffer): void {
+  #keep(rest: Buffer, bytes: number): void {
     this.#held = rest
-    this.#heldBytes = rest.length
-    if (rest.length < 4) this.#need = 4
+    this.#heldBytes = bytes
+    if (bytes < 4) this.#need = 4
   }
 
   /** Adds to what is held. Room at least doubles, or single bytes would cost as much as whole chunks. */
-  #hold(chunk: Buffer): void {
-    const bytes = this.#heldBytes + chunk.length
+  #hold(chunk: Buffer, length: number): void {
+    const bytes = this.#heldBytes + length
     if (bytes > this.#held.length) {
       const grown = Buffer.allocUnsafeSlow(Math.max(bytes, Math.min(2 * bytes, this.#need)))
       this.#held.copy(grown, 0, 0, this.#heldBytes)
       this.#held = grown
     }
-    chunk.copy(this.#held, this.#heldBytes)
+    chunk.copy(this.#held, this.#heldBytes, 0, length)
     this.#heldBytes = bytes
-  }
-
-  #takeHeld(): Buffer {
-    const held = this.#held.subarray(0, this.#heldBytes)
-    this.#held = noBytes
-    this.#heldBytes = 0
-    return held
   }
 
   /** Whether frames must stay undecoded for now; then reading stops until `#resume`. */
@@ -286,7 +299,7 @@ export class Connection implements ReadContext<Connection> {
   #resume(): void {
     if (this.isClosed || this.#isOnHold()) return
     if (this.#waiting.count > 0) this.#drain()
-    if (this.#heldBytes >= 4 && !this.#backend.stopping) this.#decode(this.#takeHeld())
+    if (this.#heldBytes >= 4 && !this.#backend.stopping) this.#decodeHeld()
     if (this.#paused && !this.#mustWait()) {
       this.#paused = false
       this.socket.resume()
@@ -323,9 +336,9 @@ export class Connection implements ReadContext<Connection> {
   }
 
   /** False if the word's argument is not complete yet. */
-  #answerWord(word: string, buf: Buffer, pos: number): boolean {
+  #answerWord(word: string, buf: Buffer, pos: number, end: number): boolean {
     const argumentBytes = this.#backend.wordArgumentBytes(word)
-    if (buf.length - pos < argumentBytes) {
+    if (end - pos < argumentBytes) {
       this.#need = pos + argumentBytes
       return false
     }

@@ -1,6 +1,7 @@
 // The client ports: plain, TLS, or both on one (client.portUnification). Accepts, limits, and hands connections to
 // the server; a handshake that does not come in time ends here.
 import { createServer, type Server, type Socket } from 'node:net'
+import { acceptReused, type Inlet } from '../base/inlet.ts'
 import type { Id } from '../tree/acl.ts'
 import { addIds } from './auth.ts'
 import type { Backend } from './backend.ts'
@@ -55,10 +56,13 @@ export class Listener {
   readonly #undecided = new Map<Socket, number>()
   #sweep: NodeJS.Timeout | undefined
   #accepting = true
+  /** Plain ports take TLS, too: the first byte decides. */
+  readonly #detects: boolean
 
   constructor(options: ListenerOptions, backend: Backend) {
     this.#options = options
     this.#backend = backend
+    this.#detects = options.portUnification && options.tls !== undefined
     if (options.tls !== undefined) {
       this.#acceptor = createTlsAcceptor(options.tls, {
         onClient: ({ socket, subject }) => {
@@ -98,13 +102,15 @@ export class Listener {
         const info = server.address()
         server.removeListener('error', reject)
         server.on('error', (error) => this.#backend.logger.error({ err: error }, 'client port failed'))
+        if (!address.secure && !this.#detects)
+          acceptReused(server, (socket, inlet) => this.#accept(socket, false, inlet))
         if (info === null || typeof info === 'string') reject(new Error('the client port has no address'))
         else resolve({ address: info.address, port: info.port, secure: address.secure })
       })
     })
   }
 
-  #accept(socket: Socket, secure: boolean): void {
+  #accept(socket: Socket, secure: boolean, inlet?: Inlet): void {
     const address = socket.remoteAddress
     if (address === undefined || !this.#accepting) {
       socket.destroy()
@@ -124,9 +130,8 @@ export class Listener {
     this.#perAddress.set(address, ofAddress + 1)
     socket.on('close', () => this.#release(socket, address))
     if (secure) this.#acceptor?.accept(socket)
-    else if (this.#options.portUnification && this.#acceptor !== undefined)
-      this.#detect(socket, this.#acceptor)
-    else this.#connect(socket, [], false)
+    else if (this.#detects && this.#acceptor !== undefined) this.#detect(socket, this.#acceptor)
+    else this.#connect(socket, [], false, inlet)
   }
 
   #release(socket: Socket, address: string): void {
@@ -147,10 +152,10 @@ export class Listener {
     })
   }
 
-  #connect(socket: Socket, certificateIds: readonly Id[], secure: boolean): void {
+  #connect(socket: Socket, certificateIds: readonly Id[], secure: boolean, inlet?: Inlet): void {
     const addressIds = this.#backend.authenticator.connectionIds(socket.remoteAddress ?? '')
     const ids = certificateIds.length === 0 ? addressIds : addIds(addressIds, certificateIds)
-    const connection = new Connection(socket, this.#backend, ids, secure, Date.now())
+    const connection = new Connection(socket, this.#backend, ids, secure, Date.now(), inlet)
     this.connections.add(connection)
     socket.on('close', () => this.connections.delete(connection))
   }

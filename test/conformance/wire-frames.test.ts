@@ -41,6 +41,30 @@ describe('frames', () => {
     assert.equal((await client.requestRaw(two.subarray(7), { xid: 2 })).err, 0)
   })
 
+  test('a frame in two parts is whole, whatever comes on other connections in between', async () => {
+    const clients = [await zk.connect(), await zk.connect()]
+    const requests = clients.map((_, i) => {
+      const data = Buffer.alloc(3000, `${i}`)
+      return frame(
+        new Encoder()
+          .int(1)
+          .int(Op.create)
+          .raw(body.create(`/parts-${i}`, { data }))
+          .bytes(),
+      )
+    })
+    for (const [i, client] of clients.entries()) client.sendRaw(requests[i]?.subarray(0, 1500) ?? empty)
+    const replies = clients.map((client, i) =>
+      client.requestRaw(requests[i]?.subarray(1500) ?? empty, { xid: 1 }),
+    )
+    for (const reply of await Promise.all(replies)) assert.equal(reply.err, 0)
+    for (const [i, client] of clients.entries()) {
+      const { data } = await ok(client.getData(`/parts-${i}`))
+      assert.deepEqual(data, Buffer.alloc(3000, `${i}`))
+      await ok(client.delete(`/parts-${i}`))
+    }
+  })
+
   test('a frame of exactly 1048575 bytes is served', async () => {
     const client = await zk.connect()
     await ok(client.create('/large'))
