@@ -1,19 +1,25 @@
-// The DataView of the bytes that are being looked at. Requests of a chunk are decoded and copied one after another, so that
-// remembering one view spares making another for each: that takes as long as copying a hundred bytes.
+// The DataViews of the bytes that are being looked at. Requests of a chunk, or transactions of an entry, are decoded and copied
+// one after another, from the same bytes and from the path that is taken apart: remembering two views spares making
+// others for each, which takes as long as copying a hundred bytes.
 
-let known: Uint8Array | undefined
-let knownView: DataView | undefined
+let newer: Uint8Array | undefined
+let newerView: DataView | undefined
+let older: Uint8Array | undefined
+let olderView: DataView | undefined
 
 /** A view of all of `bytes`. */
 export function viewOf(bytes: Uint8Array): DataView {
-  if (known !== bytes || knownView === undefined) {
-    known = bytes
-    knownView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  }
-  return knownView
+  const known = knownViewOf(bytes)
+  if (known !== undefined) return known
+  older = newer
+  olderView = newerView
+  newer = bytes
+  newerView = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return newerView
 }
 
-/** The view, if these are the bytes that `viewOf` was asked for last. */
+/** The view, if these bytes are one of the two that `viewOf` was asked for last. */
 export function knownViewOf(bytes: Uint8Array): DataView | undefined {
-  return known === bytes ? knownView : undefined
+  if (bytes === newer) return newerView
+  return bytes === older ? olderView : undefined
 }

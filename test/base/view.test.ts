@@ -12,12 +12,14 @@ test('a view is of all of the bytes and of no others', () => {
   }
 })
 
-test('the view that was asked for last is known, and not made again', () => {
-  const [one, other] = [Buffer.from('one'), Buffer.from('other')]
-  const view = viewOf(one)
-  assert.equal(viewOf(one), view)
-  assert.equal(knownViewOf(one), view)
-  assert.equal(knownViewOf(other), undefined)
-  viewOf(other)
+test('the two views that were asked for last are known, and not made again', () => {
+  const [one, other, third] = [Buffer.from('one'), Buffer.from('other'), Buffer.from('third')]
+  const views = [viewOf(one), viewOf(other)]
+  for (let i = 0; i < 3; i++)
+    assert.deepEqual([viewOf(one) === views[0], viewOf(other) === views[1]], [true, true])
+  assert.deepEqual([knownViewOf(one), knownViewOf(other)], views)
+  assert.equal(knownViewOf(third), undefined)
+  const view = viewOf(third)
   assert.equal(knownViewOf(one), undefined)
+  assert.deepEqual([knownViewOf(other), knownViewOf(third)], [views[1], view])
 })
