@@ -641,16 +641,20 @@ export class LevelLog implements LogStore {
       for (const segment of from.segments) {
         const isNewest = segment === from.segments.at(-1)
         const pairs = isNewest ? from.newest : await pairsOf(segment, { gte: entryKey(after + 1) })
-        for await (const stored of chunks(pairs, dir)) {
-          const { entry } = stored
-          if (entry.prev !== last) throw hole(dir, last, entry.first)
-          if (entry.first > from.lastZxid && from.appending) return
-          if (stored.revision < revision) throw hole(dir, last, entry.first)
-          checkRevision(stored, from.state, dir)
-          last = entry.last
-          revision = stored.revision
-          this.#readBytes += entry.bytes.length
-          yield checkedVoting(stored, votings, dir)
+        for await (const chunk of chunksOf(pairs)) {
+          for (const pair of chunk) {
+            if (!isEntryKey(pair[0])) continue
+            const stored = decoded(dir, pair)
+            const { entry } = stored
+            if (entry.prev !== last) throw hole(dir, last, entry.first)
+            if (entry.first > from.lastZxid && from.appending) return
+            if (stored.revision < revision) throw hole(dir, last, entry.first)
+            checkRevision(stored, from.state, dir)
+            last = entry.last
+            revision = stored.revision
+            this.#readBytes += entry.bytes.length
+            yield checkedVoting(stored, votings, dir)
+          }
         }
       }
       if (last !== from.lastZxid) throw hole(dir, last, from.lastZxid)
@@ -902,12 +906,14 @@ function pairsIn(db: Db, range: Range) {
 
 async function* nothing(): AsyncGenerator<Entry, void, void> {}
 
-/** The entries of an iterator, chunk by chunk. */
-async function* chunks(pairs: Pairs, dir: string): AsyncGenerator<StoredEntry, void, void> {
-  for (;;) {
-    const chunk = await pairs.nextv(chunkEntries)
-    if (chunk.length === 0) return
-    for (const pair of chunk) if (isEntryKey(pair[0])) yield decoded(dir, pair)
+/** The records of an iterator, many at a time; the next ones are read while these are used. */
+async function* chunksOf(pairs: Pairs): AsyncGenerator<readonly [Buffer, Buffer][], void, void> {
+  let next = pairs.nextv(chunkEntries)
+  for (let chunk = await next; chunk.length > 0; chunk = await next) {
+    next = pairs.nextv(chunkEntries)
+    // Who stops before the end does not ask what became of it.
+    next.catch(() => undefined)
+    yield chunk
   }
 }
 

@@ -2,7 +2,7 @@
 // rest of it; those of a checkpoint have theirs from tree/image.ts. Decoding never trusts a length.
 import { crc32 } from 'node:zlib'
 import { Packr } from 'msgpackr'
-import { writeU32 } from '../base/bytes.ts'
+import { readU32, writeU32 } from '../base/bytes.ts'
 import { crcBytes, crcEnd, crcStart } from '../base/crc32.ts'
 import type { Entry, Voting, VotingAt } from '../zab/types.ts'
 import type { CheckpointMeta } from './types.ts'
@@ -75,7 +75,7 @@ export function endsKey(last: number): Buffer {
 
 /** The zxid in a key of the two kinds above. */
 export function zxidOfKey(key: Buffer): number {
-  return readZxid(viewOf(key), 1)
+  return readZxid(key, 1)
 }
 
 function writeKey(to: Buffer, zxid: number): void {
@@ -83,17 +83,13 @@ function writeKey(to: Buffer, zxid: number): void {
   writeZxid(to, 1, zxid)
 }
 
-function viewOf(bytes: Buffer): DataView {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-}
-
 function writeZxid(to: Buffer, at: number, zxid: number): void {
   writeU32(to, at, Math.floor(zxid / high))
   writeU32(to, at + 4, zxid >>> 0)
 }
 
-function readZxid(view: DataView, at: number): number {
-  return view.getUint32(at) * high + view.getUint32(at + 4)
+function readZxid(from: Buffer, at: number): number {
+  return readU32(from, at) * high + readU32(from, at + 4)
 }
 
 /** Memory for one record at a time, which LevelDB has copied when it was given it. */
@@ -136,22 +132,25 @@ export function encodeEntry(
 /** The entry of a key and a value; undefined if the checksum or the numbers are wrong. `bytes` is a view of `value`. */
 export function decodeEntry(key: Buffer, value: Buffer): StoredEntry | undefined {
   if (!isEntryKey(key) || key[0] !== entryTag) return undefined
-  const body = checked(key, value)
-  if (body === undefined || body.length < entryHeaderBytes) return undefined
-  const view = viewOf(body)
+  const end = value.length - checkBytes
+  if (end < entryHeaderBytes || !isSealed(key, value)) return undefined
   const first = zxidOfKey(key)
-  const prev = readZxid(view, 4)
-  const last = readZxid(view, 12)
+  const prev = readZxid(value, 4)
+  const last = readZxid(value, 12)
   if (prev >= first || first > last || !Number.isSafeInteger(last)) return undefined
-  const field = view.getUint32(0)
-  const rest = body.subarray(entryHeaderBytes)
-  if (field < votingBit) return { entry: { prev, first, last, bytes: rest }, revision: field }
-  if (rest.length < lengthBytes) return undefined
-  const bytesAt = lengthBytes + viewOf(rest).getUint32(0)
-  if (bytesAt > rest.length) return undefined
-  const voting = votingOf(packr.unpack(rest.subarray(lengthBytes, bytesAt)))
+  const field = readU32(value, 0)
+  if (field < votingBit)
+    return { entry: { prev, first, last, bytes: value.subarray(entryHeaderBytes, end) }, revision: field }
+  const votingAt = entryHeaderBytes + lengthBytes
+  if (end < votingAt) return undefined
+  const bytesAt = votingAt + readU32(value, entryHeaderBytes)
+  if (bytesAt > end) return undefined
+  const voting = votingOf(packr.unpack(value.subarray(votingAt, bytesAt)))
   if (voting === undefined) return undefined
-  return { entry: { prev, first, last, bytes: rest.subarray(bytesAt), voting }, revision: field - votingBit }
+  return {
+    entry: { prev, first, last, bytes: value.subarray(bytesAt, end), voting },
+    revision: field - votingBit,
+  }
 }
 
 function packVoting({ voters, groups, weights }: Voting): Buffer {
@@ -173,15 +172,14 @@ export function decodeEnds(key: Buffer, value: Buffer): (Ends & { readonly revis
   const body = checked(key, value)
   if (body === undefined || body.length < 4 + 2 * zxidBytes || (body.length - 4) % zxidBytes !== 0)
     return undefined
-  const view = viewOf(body)
-  const from = readZxid(view, 4)
+  const from = readZxid(body, 4)
   const lasts: number[] = []
   for (let at = 4 + zxidBytes; at < body.length; at += zxidBytes) {
-    const last = readZxid(view, at)
+    const last = readZxid(body, at)
     if (!(last > (lasts.at(-1) ?? from))) return undefined
     lasts.push(last)
   }
-  return lasts.at(-1) === zxidOfKey(key) ? { from, lasts, revision: view.getUint32(0) } : undefined
+  return lasts.at(-1) === zxidOfKey(key) ? { from, lasts, revision: readU32(body, 0) } : undefined
 }
 
 /** The value of a checkpoint's meta record. */
@@ -246,9 +244,14 @@ function sealed(key: Buffer, body: Buffer): Buffer {
 
 /** What `sealed` was given; undefined if the checksum is wrong. */
 function checked(key: Buffer, value: Buffer): Buffer | undefined {
-  if (value.length < checkBytes) return undefined
-  const body = value.subarray(0, value.length - checkBytes)
-  return crc32(body, crc32(key)) === value.readUInt32BE(body.length) ? body : undefined
+  return isSealed(key, value) ? value.subarray(0, value.length - checkBytes) : undefined
+}
+
+function isSealed(key: Buffer, value: Buffer): boolean {
+  const end = value.length - checkBytes
+  if (end < 0) return false
+  const crc = crcBytes(crcBytes(crcStart, key, 0, key.length), value, 0, end)
+  return crcEnd(crc) === readU32(value, end)
 }
 
 function unpackChecked(key: Buffer, value: Buffer): unknown {
