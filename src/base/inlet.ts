@@ -36,7 +36,7 @@ export class Inlet {
   }
 }
 
-/** How Node.js has a port tell of connections. It is not documented, but has been so from Node.js 0.x to 24. */
+/** How Node.js, from 20 to 24 at least, has a port tell of connections. It is not documented: elsewhere all goes as usual. */
 type Port = { onconnection?: (this: unknown, error: number, accepted: object | undefined) => void }
 
 /**
