@@ -79,12 +79,11 @@ export class Writer {
     this.pos += 8
   }
 
-  /** Raw bytes `from[start, end)`. */
-  raw(from: Uint8Array, start: number, end: number): void {
+  /** Raw bytes `from[start, end)`; `view`: one of all of `from`, if there is any. */
+  raw(from: Uint8Array, start: number, end: number, view = knownViewOf(from)): void {
     const length = end - start
     this.ensure(length)
-    const view = length > wordsBytesMax ? undefined : knownViewOf(from)
-    if (view !== undefined) {
+    if (view !== undefined && length <= wordsBytesMax) {
       copyWords(view, start, end, this.view, this.pos)
     } else if (length <= loopBytesMax) {
       for (let i = start, at = this.pos; i < end; i++, at++) this.buf[at] = from[i] as number
@@ -96,13 +95,7 @@ export class Writer {
 
   /** All that another one has written. */
   append({ buf, view, pos }: Writer): void {
-    if (pos > wordsBytesMax) {
-      this.raw(buf, 0, pos)
-      return
-    }
-    this.ensure(pos)
-    copyWords(view, 0, pos, this.view, this.pos)
-    this.pos += pos
+    this.raw(buf, 0, pos, view)
   }
 
   /** A buffer field; null is length -1. */

@@ -108,7 +108,7 @@ export class Consensus implements PeerHandler {
       log: storage.log,
       clock,
       onDurable: (zxid, ms, transactions) => this.#durable(zxid, ms, transactions),
-      onTruncated: (zxid) => guard.run(() => this.#settle({ type: 'truncated', zxid })),
+      onTruncated: (zxid) => guard.run(() => this.settle({ type: 'truncated', zxid })),
       onFailure: (error) => guard.run(() => host.diskFailed(error)),
     })
     this.peers = parts.peers?.(this) ?? noPeers
@@ -127,7 +127,7 @@ export class Consensus implements PeerHandler {
       clock,
       logger,
       onInstalled: (installed, voting) => guard.run(() => this.#snapshotInstalled(installed, voting)),
-      onAborted: () => guard.run(() => this.#settle({ type: 'snapshotAborted' })),
+      onAborted: () => guard.run(() => this.settle({ type: 'snapshotAborted' })),
     })
   }
 
@@ -191,7 +191,7 @@ export class Consensus implements PeerHandler {
     })
     if (!config.standalone) stats.lookings++
     host.began()
-    this.#settle({ type: 'start', now: clock.now() })
+    this.settle({ type: 'start', now: clock.now() })
     if (this.#tick === undefined && !config.standalone) this.#planTick()
     this.peers.setMembers(this.members.list)
     this.peers.resume()
@@ -233,7 +233,7 @@ export class Consensus implements PeerHandler {
   }
 
   /** What happened between servers or to the disk: the core decides, then everything that follows is done. */
-  #settle(event: Event): void {
+  settle(event: Event): void {
     this.handle(event)
     this.#parts.host.advance()
   }
@@ -309,7 +309,7 @@ export class Consensus implements PeerHandler {
       stats.batchSize.record(transactions)
       if (ms > config.fsyncWarningMs)
         logger.warn({ ms: Math.round(ms) }, 'a sync of the log took long; it holds up every write')
-      this.#settle({ type: 'durable', zxid })
+      this.settle({ type: 'durable', zxid })
     } catch (error) {
       guard.caught(error)
     }
@@ -317,7 +317,7 @@ export class Consensus implements PeerHandler {
 
   /** The log begins behind `zxid`. */
   trimmed(zxid: number): void {
-    this.#parts.guard.run(() => this.#settle({ type: 'trimmed', zxid }))
+    this.#parts.guard.run(() => this.settle({ type: 'trimmed', zxid }))
   }
 
   #snapshotInstalled(installed: Tree, voting: VotingAt | undefined): void {
@@ -327,7 +327,7 @@ export class Consensus implements PeerHandler {
     replica.reset()
     const { zxid } = tree
     this.configurationApplied()
-    this.#settle(
+    this.settle(
       voting === undefined
         ? { type: 'snapshotInstalled', zxid }
         : { type: 'snapshotInstalled', zxid, voting },
@@ -348,7 +348,7 @@ export class Consensus implements PeerHandler {
       guard.run(() => {
         const now = clock.now()
         this.#lookout.look(now, this.#core)
-        this.#settle({ type: 'tick', now })
+        this.settle({ type: 'tick', now })
         host.ticked()
       })
       this.#planTick()
@@ -456,7 +456,7 @@ export class Consensus implements PeerHandler {
     storage.log.saveEpochs(epochs).then(
       () =>
         guard.run(() => {
-          if (core === this.#core) this.#settle({ type: 'epochsSaved', epochs })
+          if (core === this.#core) this.settle({ type: 'epochsSaved', epochs })
         }),
       (error: unknown) => guard.run(() => host.diskFailed(error)),
     )
@@ -473,7 +473,7 @@ export class Consensus implements PeerHandler {
       })
       .then((entries) =>
         guard.run(() => {
-          if (core === this.#core) this.#settle({ type: 'entriesRead', id, to, entries })
+          if (core === this.#core) this.settle({ type: 'entriesRead', id, to, entries })
         }),
       )
   }

@@ -264,8 +264,7 @@ export class Node implements Backend {
     })
     this.#writable = false
     this.#leadership()?.rest()
-    this.consensus.handle({ type: 'resign' })
-    this.#advance()
+    this.consensus.settle({ type: 'resign' })
     const timer = this.#clock.after(this.config.tickTime, () => this.#resigned())
     await done
     timer.cancel()
@@ -502,8 +501,8 @@ export class Node implements Backend {
 
   /** Proposes or forwards what has gathered, applies what is committed, and lets replies out. */
   #advance(): void {
-    // What a learner applies others have already: its acknowledgement can wait for a few replies, and not for many.
     const { peers } = this.consensus
+    // What a learner applies others have already: its acknowledgement can wait for a few replies, and not for many.
     let answersFirst = false
     this.#flushComes = true
     try {

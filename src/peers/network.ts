@@ -451,7 +451,7 @@ class Network implements TcpPeers {
 
   // ── accepting ──
 
-  #accept(socket: Socket, inlet = new Inlet()): void {
+  #accept(socket: Socket, inlet?: Inlet): void {
     if (this.#closed || socket.remoteAddress === undefined) {
       socket.destroy()
       return
