@@ -21,6 +21,9 @@ const earlyMs = 1000
 const earlyLogBytes = 8
 /** And 100 KB for each second: with 2 MB lone writes waited for checkpoints often enough to be seen in their 99th percentile. */
 const earlyBytesPerMs = 100
+/** Or whatever there is to write, when nobody waits for it: after so many ms with no more than so many transactions. */
+const calmMs = 500
+const calmTransactions = 10
 /** So many bytes of log are enough for a server that was away, if transactions are few and large. */
 const followBytes = 32 << 20
 /** How long one slice of encoding may keep requests waiting. */
@@ -62,6 +65,9 @@ export class Checkpointer {
   /** What was applied in all. */
   #transactions = 0
   #bytes = 0
+  /** Since when it may be calm, and what had been applied then. */
+  #calmSince: number
+  #calmFrom = 0
   /** Checkpoints from which on the log is there, oldest first. */
   #made: readonly Made[]
   /** Where the log was trimmed to, if it was. */
@@ -75,6 +81,7 @@ export class Checkpointer {
     this.#options = options
     this.#threshold = this.#nextThreshold()
     this.#beganAt = options.clock.now()
+    this.#calmSince = this.#beganAt
     this.#made = [this.#madeNow(this.zxid)]
   }
 
@@ -105,20 +112,40 @@ export class Checkpointer {
     this.#logBytes += bytes
     this.#transactions += count
     this.#bytes += bytes
-    if (this.#running !== undefined || this.#paused || !this.#isDue()) return
-    if (this.#options.clock.now() >= this.#notBefore) this.#begin()
+    if (this.#mayBegin() && this.#isDue()) this.#begin()
+  }
+
+  /** To be called several times a second where an entry ends: a server that has little to do begins a checkpoint then. */
+  ticked(): void {
+    const now = this.#options.clock.now()
+    const isCalm = this.#transactions - this.#calmFrom <= calmTransactions
+    if (isCalm && now - this.#calmSince < calmMs) return
+    this.#calmSince = now
+    this.#calmFrom = this.#transactions
+    if (isCalm && this.#mayBegin() && this.#mayBeEarly()) this.#begin()
+  }
+
+  #mayBegin(): boolean {
+    return this.#running === undefined && !this.#paused && this.#options.clock.now() >= this.#notBefore
   }
 
   #isDue(): boolean {
-    const { tree, clock } = this.#options
-    const { dirtyBytes } = tree
+    const { dirtyBytes } = this.#options.tree
     if (this.#since >= this.#threshold || this.#logBytes >= logBytesMax || dirtyBytes >= dirtyBytesMax)
       return true
-    if (this.#since < this.#threshold * earlyPart) return false
-    const ms = clock.now() - this.#beganAt
+    if (!this.#mayBeEarly()) return false
     return (
-      ms >= earlyMs && (dirtyBytes * earlyLogBytes <= this.#logBytes || dirtyBytes <= ms * earlyBytesPerMs)
+      dirtyBytes * earlyLogBytes <= this.#logBytes || dirtyBytes <= this.#sinceBeganMs() * earlyBytesPerMs
     )
+  }
+
+  #mayBeEarly(): boolean {
+    return this.#since >= this.#threshold * earlyPart && this.#sinceBeganMs() >= earlyMs
+  }
+
+  /** Time since the newest checkpoint was begun, ms. */
+  #sinceBeganMs(): number {
+    return this.#options.clock.now() - this.#beganAt
   }
 
   /**

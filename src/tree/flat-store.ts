@@ -47,7 +47,6 @@ class FlatStore implements Store {
   /** Loading: the siblings that are coming in, their parent's links not written yet, and who has children so far. */
   #family: Family = noFamily()
   #parents: NodeRef[] = []
-  /** Of the bytes that were copied from last. */
   /** For paths on their way to and from a string; holds nothing between calls. */
   #scratch = Buffer.alloc(scratchBytesMin)
 

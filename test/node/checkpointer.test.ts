@@ -218,6 +218,60 @@ for (const [name, since, dirtyBytes, logBytes, ms, made] of [
   })
 }
 
+const calm = Array.from({ length: 8 }, () => 0)
+for (const [name, since, after, made] of [
+  ['a server that has nothing to do makes a checkpoint, whatever it has to write', 1000, calm, true],
+  ['and one that has next to nothing to do', 1000, calm.map(() => 5), true],
+  ['not one that goes on working', 1000, calm.map(() => 6), false],
+  ['not before half a second of calm', 1000, [11, 11, 11, 11, 0], false],
+  ['only then', 1000, [11, 11, 11, 11, 0, 0], true],
+  ['not within a second of the one before', 1000, [0, 0, 0], false],
+  ['not after fewer than a fiftieth of the transactions', 999, calm, false],
+] as const) {
+  test(`${name}: a start has to replay what came since`, async () => {
+    const server = new Server(100_000)
+    await server.run(create2(), create('/b', 'x'.repeat(many)))
+    server.checkpointer.applied(since - 2)
+    for (const transactions of after) {
+      server.clock.advance(250)
+      server.checkpointer.applied(transactions)
+      server.checkpointer.ticked()
+    }
+    await server.quiet()
+    assert.equal(server.done.length, made ? 1 : 0)
+  })
+}
+
+test('a server that stays calm has no more to write', async () => {
+  const server = new Server(100_000)
+  await server.run(create2())
+  server.checkpointer.applied(1000)
+  for (let i = 0; i < 40; i++) {
+    server.clock.advance(250)
+    server.checkpointer.ticked()
+    await server.quiet()
+  }
+  assert.equal(server.done.length, 1)
+})
+
+test('a server that may make no checkpoints makes none in calm either', async () => {
+  const server = new Server(100_000)
+  await server.run(create2())
+  await server.checkpointer.pause()
+  server.checkpointer.applied(1000)
+  const ticks = async () => {
+    for (let i = 0; i < 8; i++) {
+      server.clock.advance(250)
+      server.checkpointer.ticked()
+      await server.quiet()
+    }
+    return server.done.length
+  }
+  assert.equal(await ticks(), 0)
+  server.checkpointer.resume()
+  assert.equal(await ticks(), 1)
+})
+
 test('early checkpoints leave the log half of snapCount, so that servers that lag need no snapshot', async () => {
   const server = new Server(80)
   const { log } = server.logDisk
