@@ -5,7 +5,7 @@ import { formatZxid } from '../base/zxid.ts'
 import { type CheckpointSink, type CheckpointStore, type LogStore, StorageError } from '../storage/types.ts'
 import { type ImageState, ImageWriter } from '../tree/image.ts'
 import type { Tree } from '../tree/tree.ts'
-import type { Clock } from './clock.ts'
+import type { Clock, Timer } from './clock.ts'
 
 /** Bytes of changes after which a checkpoint is made however few transactions they were: bounds the batch. */
 const dirtyBytesMax = 32 << 20
@@ -21,7 +21,7 @@ const earlyMs = 1000
 const earlyLogBytes = 8
 /** And 100 KB for each second: with 2 MB lone writes waited for checkpoints often enough to be seen in their 99th percentile. */
 const earlyBytesPerMs = 100
-/** Or whatever there is to write, when nobody waits for it: after so many ms with no more than so many transactions. */
+/** Or there is whatever to write, and hardly anybody waits for it: there were no more than so many transactions in so many ms. */
 const calmMs = 500
 const calmTransactions = 10
 /** So many bytes of log are enough for a server that was away, if transactions are few and large. */
@@ -42,6 +42,8 @@ export type CheckpointerOptions = {
   readonly snapCount: number
   /** Draws a number in [0, 1): servers of an ensemble should not all make their checkpoints at once. */
   readonly random: () => number
+  /** Whether the tree stands where an entry ends, and is not about to be replaced. */
+  readonly isAtRest: () => boolean
   /** Told how long a checkpoint took. */
   readonly onDone: (ms: number) => void
   /** The log is about to forget entries up to this zxid. */
@@ -65,9 +67,10 @@ export class Checkpointer {
   /** What was applied in all. */
   #transactions = 0
   #bytes = 0
-  /** Since when it may be calm, and what had been applied then. */
-  #calmSince: number
-  #calmFrom = 0
+  /** Looks for calm, once enough was applied for an early checkpoint. */
+  #look: Timer | undefined
+  /** What was applied when it looked before. */
+  #lookedAt = 0
   /** Checkpoints from which on the log is there, oldest first. */
   #made: readonly Made[]
   /** Where the log was trimmed to, if it was. */
@@ -81,7 +84,6 @@ export class Checkpointer {
     this.#options = options
     this.#threshold = this.#nextThreshold()
     this.#beganAt = options.clock.now()
-    this.#calmSince = this.#beganAt
     this.#made = [this.#madeNow(this.zxid)]
   }
 
@@ -112,17 +114,25 @@ export class Checkpointer {
     this.#logBytes += bytes
     this.#transactions += count
     this.#bytes += bytes
+    if (this.#isMuchSince()) this.#planLook()
     if (this.#mayBegin() && this.#isDue()) this.#begin()
   }
 
-  /** To be called several times a second where an entry ends: a server that has little to do begins a checkpoint then. */
-  ticked(): void {
-    const now = this.#options.clock.now()
-    const isCalm = this.#transactions - this.#calmFrom <= calmTransactions
-    if (isCalm && now - this.#calmSince < calmMs) return
-    this.#calmSince = now
-    this.#calmFrom = this.#transactions
-    if (isCalm && this.#mayBegin() && this.#mayBeEarly()) this.#begin()
+  #planLook(): void {
+    if (this.#look !== undefined) return
+    this.#lookedAt = this.#transactions
+    this.#look = this.#options.clock.after(calmMs, () => {
+      this.#look = undefined
+      this.#lookForCalm()
+    })
+  }
+
+  /** A server that has little to do begins a checkpoint. */
+  #lookForCalm(): void {
+    if (!this.#isMuchSince()) return
+    const isCalm = this.#transactions - this.#lookedAt <= calmTransactions
+    if (isCalm && this.#options.isAtRest() && this.#mayBegin() && this.#mayBeEarly()) this.#begin()
+    else this.#planLook()
   }
 
   #mayBegin(): boolean {
@@ -140,7 +150,12 @@ export class Checkpointer {
   }
 
   #mayBeEarly(): boolean {
-    return this.#since >= this.#threshold * earlyPart && this.#sinceBeganMs() >= earlyMs
+    return this.#isMuchSince() && this.#sinceBeganMs() >= earlyMs
+  }
+
+  /** Enough transactions for an early checkpoint. */
+  #isMuchSince(): boolean {
+    return this.#since >= this.#threshold * earlyPart
   }
 
   /** Time since the newest checkpoint was begun, ms. */
@@ -196,6 +211,7 @@ export class Checkpointer {
 
   /** Waits for a checkpoint under way, and makes a last one if anything changed since. Never rejects. */
   async finish(): Promise<void> {
+    this.#look?.cancel()
     await this.#running
     if (this.#options.tree.zxid !== this.zxid && this.#options.tree.zxid > 0) await this.#make()
   }

@@ -191,6 +191,8 @@ export class Node implements Backend {
       snapCount: config.snapCount,
       random: parts.random,
       onDone: (ms) => this.stats.checkpointTime.record(ms),
+      // While the disk is out of order, or nobody is followed, the state may be replaced.
+      isAtRest: () => this.#writable && !this.replica.behind,
       onTrim: (zxid) => this.consensus.trimmed(zxid),
       onFatal: (error) => this.#guard.fail(error),
     })
@@ -538,7 +540,7 @@ export class Node implements Backend {
       advance: () => this.#advance(),
       planTurn: () => this.#planTurn(),
       began: () => this.#readOnly.end(),
-      ticked: () => this.#ticked(),
+      ticked: () => this.#readOnly.consider(),
       roleEnded: (reason) => this.#leave(reason),
       roleBegan: (core) => this.#begin(core),
       received: (from, message) => this.#role?.received(from, message),
@@ -666,13 +668,6 @@ export class Node implements Backend {
     const done = leader === id ? 'no longer leads' : `no longer follows server ${leader}`
     const next = this.#stopping ? '' : ', looks for a leader'
     this.logger.info({ zxid: formatZxid(this.tree.zxid), reason }, `${done}${next}: ${reason}`)
-  }
-
-  /** Several times a tick. */
-  #ticked(): void {
-    this.#readOnly.consider()
-    // While the disk is out of order, or nobody is followed, the state may be replaced.
-    if (this.#writable && !this.replica.behind) this.checkpointer.ticked()
   }
 
   // ---------------------------------------------------------------- applied transactions

@@ -98,6 +98,25 @@ describe('a start after a crash', () => {
     assert.equal((await ok(again.getChildren('/'))).length, 51)
     await Promise.all([again.close(), client.close()])
   })
+
+  it('has nothing to replay if the server had nothing to do before it', async (t) => {
+    const dir = await testDir(t)
+    const first = await startInProcess(t, dir, { settings: { snapCount: 50 } })
+    const client = await connect(first, { timeout: 40_000 })
+    const { zxid } = await client.create('/a')
+    const isDone = () => {
+      const done = first.lines.filter(({ msg }) => msg === 'checkpoint written')
+      return done.some((line) => line.zxid === `0x${zxid.toString(16)}`)
+    }
+    for (let from = 0; !isDone(); from++) await first.logged(/^checkpoint written$/, from)
+    const image = await testDir(t)
+    await cp(dir, image, { recursive: true })
+    const next = await startInProcess(t, image)
+    assert.ok(next.lines.every(({ msg }) => msg !== 'log replayed'))
+    const again = await connect(next, { ...client.credentials, timeout: 40_000 })
+    assert.deepEqual((await ok(again.getChildren('/'))).toSorted(), ['a', 'zookeeper'])
+    await Promise.all([again.close(), client.close()])
+  })
 })
 
 describe('a tree of 200,000 znodes', () => {

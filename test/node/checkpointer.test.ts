@@ -27,6 +27,8 @@ class Server {
   readonly fatal: unknown[] = []
   /** What the core was told to forget. */
   readonly trimmed: number[] = []
+  /** So that checkpoints begin when something is applied, unless a test is about calm. */
+  atRest = false
   readonly checkpointer: Checkpointer
   /** Whether each checkpoint begun stood alone. */
   readonly replaced: boolean[] = []
@@ -56,6 +58,7 @@ class Server {
       }),
       snapCount,
       random: () => random,
+      isAtRest: () => this.atRest,
       onDone: (ms) => this.done.push(ms),
       onTrim: (zxid) => this.trimmed.push(zxid),
       onFatal: (error) => this.fatal.push(error),
@@ -218,58 +221,75 @@ for (const [name, since, dirtyBytes, logBytes, ms, made] of [
   })
 }
 
-const calm = Array.from({ length: 8 }, () => 0)
-for (const [name, since, after, made] of [
-  ['a server that has nothing to do makes a checkpoint, whatever it has to write', 1000, calm, true],
-  ['and one that has next to nothing to do', 1000, calm.map(() => 5), true],
-  ['not one that goes on working', 1000, calm.map(() => 6), false],
-  ['not before half a second of calm', 1000, [11, 11, 11, 11, 0], false],
-  ['only then', 1000, [11, 11, 11, 11, 0, 0], true],
-  ['not within a second of the one before', 1000, [0, 0, 0], false],
-  ['not after fewer than a fiftieth of the transactions', 999, calm, false],
+for (const [name, since, windows, made] of [
+  ['a server that has nothing to do makes a checkpoint, whatever it has to write', 1000, [0, 0], true],
+  ['and one that has next to nothing to do', 1000, [10, 10], true],
+  ['not one that goes on working', 1000, [11, 11, 11, 11], false],
+  ['not before half a second of calm', 1000, [11, 11, 11], false],
+  ['only then', 1000, [11, 11, 11, 0], true],
+  ['not within a second of the one before', 1000, [0], false],
+  ['not after fewer than a fiftieth of the transactions', 980, [0, 0, 0, 19, 0, 0], false],
+  ['when they are that many', 980, [0, 0, 0, 20, 0], true],
 ] as const) {
   test(`${name}: a start has to replay what came since`, async () => {
     const server = new Server(100_000)
+    server.atRest = true
     await server.run(create2(), create('/b', 'x'.repeat(many)))
     server.checkpointer.applied(since - 2)
-    for (const transactions of after) {
-      server.clock.advance(250)
+    for (const transactions of windows) {
       server.checkpointer.applied(transactions)
-      server.checkpointer.ticked()
+      server.clock.advance(500)
     }
     await server.quiet()
     assert.equal(server.done.length, made ? 1 : 0)
   })
 }
 
-test('a server that stays calm has no more to write', async () => {
-  const server = new Server(100_000)
-  await server.run(create2())
-  server.checkpointer.applied(1000)
-  for (let i = 0; i < 40; i++) {
-    server.clock.advance(250)
-    server.checkpointer.ticked()
+/** Ten seconds in which nothing comes. */
+async function calm(server: Server): Promise<void> {
+  for (let i = 0; i < 20; i++) {
+    server.clock.advance(500)
     await server.quiet()
   }
+}
+
+test('a server that stays calm has no more to write, and nothing to look for', async () => {
+  const server = new Server(100_000)
+  server.atRest = true
+  await server.run(create2())
+  server.checkpointer.applied(1000)
+  await calm(server)
   assert.equal(server.done.length, 1)
+  assert.equal(server.clock.timers, 0)
 })
 
-test('a server that may make no checkpoints makes none in calm either', async () => {
+test('a server that may make no checkpoints, or whose state may be replaced, makes none in calm either', async () => {
   const server = new Server(100_000)
+  server.atRest = true
   await server.run(create2())
   await server.checkpointer.pause()
   server.checkpointer.applied(1000)
-  const ticks = async () => {
-    for (let i = 0; i < 8; i++) {
-      server.clock.advance(250)
-      server.checkpointer.ticked()
-      await server.quiet()
-    }
-    return server.done.length
-  }
-  assert.equal(await ticks(), 0)
+  await calm(server)
+  assert.equal(server.done.length, 0)
   server.checkpointer.resume()
-  assert.equal(await ticks(), 1)
+  server.atRest = false
+  await calm(server)
+  assert.equal(server.done.length, 0)
+  server.atRest = true
+  await calm(server)
+  assert.equal(server.done.length, 1)
+})
+
+test('after the last checkpoint none is made in calm', async () => {
+  const server = new Server(100_000)
+  server.atRest = true
+  await server.run(create2())
+  server.checkpointer.applied(1000)
+  await server.checkpointer.finish()
+  await server.apply(create2())
+  await calm(server)
+  assert.equal(server.done.length, 1)
+  assert.equal(server.clock.timers, 0)
 })
 
 test('early checkpoints leave the log half of snapCount, so that servers that lag need no snapshot', async () => {
@@ -377,6 +397,7 @@ test('after a start the checkpoint that was loaded counts like one that was made
     logger: createLogger({ level: 'silent' }),
     snapCount: 10,
     random: () => 0,
+    isAtRest: () => true,
     onDone: () => undefined,
     onTrim: () => undefined,
     onFatal: (error) => assert.fail(String(error)),
@@ -443,6 +464,19 @@ test('a checkpoint that fails is told, and tried again on its own after five sec
   await pumped(server.clock, server.checkpointer.finish())
   assert.deepEqual(server.replaced, [false, false, true, false])
   assertSameState(stateOfTree(await server.stored()), stateOfTree(server.tree), 'the one after it')
+})
+
+test('in calm a checkpoint that failed is tried again, too', async () => {
+  const server = new Server(1000)
+  server.atRest = true
+  await server.run(create2(), create('/a'))
+  server.disk.faults.failNext('full')
+  server.checkpointer.applied(1000)
+  await server.quiet()
+  assert.equal(server.checkpointer.zxid, 0)
+  server.disk.faults.repair()
+  await calm(server)
+  assert.equal(server.checkpointer.zxid, server.tree.zxid)
 })
 
 test('while the disk stays full nothing is lost, however many attempts fail', async () => {

@@ -48,6 +48,7 @@ class Server {
       logger,
       snapCount: 1_000_000,
       random: () => 0,
+      isAtRest: () => true,
       onDone: () => undefined,
       onTrim: (zxid) => this.trimmed.push(zxid),
       onFatal: (error) => assert.fail(String(error)),
