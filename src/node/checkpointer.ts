@@ -13,7 +13,7 @@ const dirtyBytesMax = 32 << 20
 const logBytesMax = 256 << 20
 /**
  * A start has to replay everything since the newest checkpoint. So one that has little to write for the time since the one before
- * comes sooner, after this part of the transactions, and not more often than every so many ms.
+ * comes sooner, after this part of the transactions or of their bytes, and not more often than every so many ms.
  */
 const earlyPart = 1 / 50
 const earlyMs = 1000
@@ -153,9 +153,9 @@ export class Checkpointer {
     return this.#isMuchSince() && this.#sinceBeganMs() >= earlyMs
   }
 
-  /** Enough transactions for an early checkpoint. */
+  /** There is enough to replay for an early checkpoint. */
   #isMuchSince(): boolean {
-    return this.#since >= this.#threshold * earlyPart
+    return this.#since >= this.#threshold * earlyPart || this.#logBytes >= logBytesMax * earlyPart
   }
 
   /** Time since the newest checkpoint was begun, ms. */

@@ -199,6 +199,8 @@ test('256 MiB of log bring a checkpoint: a start must not have more to replay', 
 
 const few = 100_000
 const many = 3_000_000
+/** A fiftieth of 256 MiB. */
+const muchLog = Math.ceil((256 << 20) / 50)
 for (const [name, since, dirtyBytes, logBytes, ms, made] of [
   ['a checkpoint with little to write comes after a fiftieth of the transactions', 1000, few, 0, 1000, true],
   ['not after fewer', 999, few, 0, 1000, false],
@@ -207,6 +209,8 @@ for (const [name, since, dirtyBytes, logBytes, ms, made] of [
   ['later it may write more', 1000, many, 0, 30_000, true],
   ['at once if it is an eighth of the log', 1000, many, 8 * many, 1000, true],
   ['not if it is more than an eighth of the log', 1000, many, 8 * many - 1, 1000, false],
+  ['few transactions are enough if they are large', 10, 600_000, muchLog, 1000, true],
+  ['not if they are smaller', 10, 600_000, muchLog - 1, 1000, false],
 ] as const) {
   test(`${name}: a start has to replay what came since`, async () => {
     const server = new Server(100_000)
@@ -252,6 +256,20 @@ async function calm(server: Server): Promise<void> {
     await server.quiet()
   }
 }
+
+test('in calm few transactions are enough if they are large', async () => {
+  for (const [bytes, made] of [
+    [muchLog, 1],
+    [muchLog - 1, 0],
+  ] as const) {
+    const server = new Server(100_000)
+    server.atRest = true
+    await server.run(create2(), create('/b', 'x'.repeat(many)))
+    server.checkpointer.applied(1, bytes)
+    await calm(server)
+    assert.equal(server.done.length, made)
+  }
+})
 
 test('a server that stays calm has no more to write, and nothing to look for', async () => {
   const server = new Server(100_000)
