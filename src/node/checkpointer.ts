@@ -115,7 +115,7 @@ export class Checkpointer {
     this.#transactions += count
     this.#bytes += bytes
     if (this.#isMuchSince()) this.#planLook()
-    if (this.#mayBegin() && this.#isDue()) this.#begin()
+    if (this.#isDue() && this.#mayBegin()) this.#begin()
   }
 
   #planLook(): void {
@@ -131,7 +131,8 @@ export class Checkpointer {
   #lookForCalm(): void {
     if (!this.#isMuchSince()) return
     const isCalm = this.#transactions - this.#lookedAt <= calmTransactions
-    if (isCalm && this.#options.isAtRest() && this.#mayBegin() && this.#mayBeEarly()) this.#begin()
+    const isTime = this.#sinceBeganMs() >= earlyMs && this.#mayBegin()
+    if (isCalm && isTime && this.#options.isAtRest()) this.#begin()
     else this.#planLook()
   }
 
@@ -143,14 +144,11 @@ export class Checkpointer {
     const { dirtyBytes } = this.#options.tree
     if (this.#since >= this.#threshold || this.#logBytes >= logBytesMax || dirtyBytes >= dirtyBytesMax)
       return true
-    if (!this.#mayBeEarly()) return false
+    if (!this.#isMuchSince()) return false
+    const ms = this.#sinceBeganMs()
     return (
-      dirtyBytes * earlyLogBytes <= this.#logBytes || dirtyBytes <= this.#sinceBeganMs() * earlyBytesPerMs
+      ms >= earlyMs && (dirtyBytes * earlyLogBytes <= this.#logBytes || dirtyBytes <= ms * earlyBytesPerMs)
     )
-  }
-
-  #mayBeEarly(): boolean {
-    return this.#isMuchSince() && this.#sinceBeganMs() >= earlyMs
   }
 
   /** There is enough to replay for an early checkpoint. */

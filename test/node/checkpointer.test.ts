@@ -236,9 +236,8 @@ for (const [name, since, windows, made] of [
   ['when they are that many', 980, [0, 0, 0, 20, 0], true],
 ] as const) {
   test(`${name}: a start has to replay what came since`, async () => {
-    const server = new Server(100_000)
-    server.atRest = true
-    await server.run(create2(), create('/b', 'x'.repeat(many)))
+    const server = await restingServer()
+    await server.run(create('/b', 'x'.repeat(many)))
     server.checkpointer.applied(since - 2)
     for (const transactions of windows) {
       server.checkpointer.applied(transactions)
@@ -247,6 +246,14 @@ for (const [name, since, windows, made] of [
     await server.quiet()
     assert.equal(server.done.length, made ? 1 : 0)
   })
+}
+
+/** One that may make checkpoints in calm. */
+async function restingServer(): Promise<Server> {
+  const server = new Server(100_000)
+  server.atRest = true
+  await server.run(create2())
+  return server
 }
 
 /** Ten seconds in which nothing comes. */
@@ -262,9 +269,8 @@ test('in calm few transactions are enough if they are large', async () => {
     [muchLog, 1],
     [muchLog - 1, 0],
   ] as const) {
-    const server = new Server(100_000)
-    server.atRest = true
-    await server.run(create2(), create('/b', 'x'.repeat(many)))
+    const server = await restingServer()
+    await server.run(create('/b', 'x'.repeat(many)))
     server.checkpointer.applied(1, bytes)
     await calm(server)
     assert.equal(server.done.length, made)
@@ -272,9 +278,7 @@ test('in calm few transactions are enough if they are large', async () => {
 })
 
 test('a server that stays calm has no more to write, and nothing to look for', async () => {
-  const server = new Server(100_000)
-  server.atRest = true
-  await server.run(create2())
+  const server = await restingServer()
   server.checkpointer.applied(1000)
   await calm(server)
   assert.equal(server.done.length, 1)
@@ -282,9 +286,7 @@ test('a server that stays calm has no more to write, and nothing to look for', a
 })
 
 test('a server that may make no checkpoints, or whose state may be replaced, makes none in calm either', async () => {
-  const server = new Server(100_000)
-  server.atRest = true
-  await server.run(create2())
+  const server = await restingServer()
   await server.checkpointer.pause()
   server.checkpointer.applied(1000)
   await calm(server)
@@ -299,9 +301,7 @@ test('a server that may make no checkpoints, or whose state may be replaced, mak
 })
 
 test('after the last checkpoint none is made in calm', async () => {
-  const server = new Server(100_000)
-  server.atRest = true
-  await server.run(create2())
+  const server = await restingServer()
   server.checkpointer.applied(1000)
   await server.checkpointer.finish()
   await server.apply(create2())
